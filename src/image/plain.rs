@@ -1,0 +1,95 @@
+//! Structs that are nothing but their bytes.
+
+/// A type of which every bit pattern is a value and which has no padding.
+///
+/// # Safety
+///
+/// Implementors are `repr(C)`, hold only integers, arrays of them or other [`Plain`] types, and have no padding.
+pub unsafe trait Plain: Copy + Default {}
+
+/// Declares a [`Plain`] struct, and proves at compile time that it has the size in brackets and no padding.
+macro_rules! plain {
+    ($(#[$meta:meta])* pub struct $name:ident[$size:literal] { $($(#[$fmeta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name { $($(#[$fmeta])* pub $field: $type,)* }
+        const _: () = assert!(size_of::<$name>() == $size, "the size of the struct is not the one it is declared with");
+        const _: () = assert!(0 $(+ size_of::<$type>())* == $size, "the struct has padding");
+        impl Default for $name {
+            fn default() -> Self {
+                // SAFETY: the struct holds only integers and arrays of them, for which zero is a value.
+                unsafe { core::mem::zeroed() }
+            }
+        }
+        // SAFETY: `repr(C)`, and the assertion above shows that the fields fill it.
+        unsafe impl $crate::plain::Plain for $name {}
+    };
+}
+pub(crate) use plain;
+
+// SAFETY: integers are their bytes.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+
+/// The bytes of a value.
+pub fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: `value` is valid for its size, and a `Plain` type has no padding, so all of its bytes are initialised.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+/// The bytes of a slice of values.
+pub fn bytes_of_slice<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: as in `bytes_of`, for each of the values, which are contiguous.
+    unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The value at byte `off` of `bytes`, whatever its alignment, or `None` when it does not fit.
+pub fn read<T: Plain>(bytes: &[u8], off: usize) -> Option<T> {
+    let piece = bytes.get(off..off.checked_add(size_of::<T>())?)?;
+    // SAFETY: `piece` has the size of `T`, whose every bit pattern is a value; the read takes any alignment.
+    Some(unsafe { piece.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// A table of `T` inside bytes of any alignment.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a, T> {
+    bytes: &'a [u8],
+    kind: core::marker::PhantomData<T>,
+}
+
+impl<'a, T: Plain> Table<'a, T> {
+    /// Views `bytes` as a table; `None` when they are not a whole number of entries.
+    pub fn new(bytes: &'a [u8]) -> Option<Self> {
+        (bytes.len() % size_of::<T>() == 0).then_some(Self { bytes, kind: core::marker::PhantomData })
+    }
+
+    /// An empty table.
+    pub const fn empty() -> Self {
+        Self { bytes: &[], kind: core::marker::PhantomData }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / size_of::<T>()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Entry `i`.
+    pub fn get(&self, i: usize) -> Option<T> {
+        read(self.bytes, i.checked_mul(size_of::<T>())?)
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
+        let table = *self;
+        (0..self.len()).map_while(move |i| table.get(i))
+    }
+}

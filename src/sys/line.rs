@@ -1,0 +1,113 @@
+//! One line of text in a fixed buffer, for messages: formatting without `core::fmt`, which can panic.
+
+use crate::{Errno, fd};
+
+/// A line under construction. What does not fit is cut off.
+pub struct Line<const N: usize = 1024> {
+    buf: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Line<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Line<N> {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self { buf: [0; N], len: 0 }
+    }
+
+    /// Appends bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        for &byte in bytes {
+            if let Some(slot) = self.buf.get_mut(self.len) {
+                *slot = byte;
+                self.len += 1;
+            }
+        }
+        self
+    }
+
+    /// Appends text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Appends bytes that come from outside: control characters become `?`, so that a line stays one line.
+    pub fn quoted(&mut self, bytes: &[u8]) -> &mut Self {
+        for &byte in bytes {
+            self.bytes(&[if byte < 0x20 || byte == 0x7f { b'?' } else { byte }]);
+        }
+        self
+    }
+
+    /// Appends a number in decimal.
+    pub fn dec(&mut self, mut n: u64) -> &mut Self {
+        let mut digits = [0u8; 20];
+        let mut used = 0;
+        for slot in digits.iter_mut().rev() {
+            *slot = b'0' + (n % 10) as u8;
+            n /= 10;
+            used += 1;
+            if n == 0 {
+                break;
+            }
+        }
+        self.bytes(digits.get(digits.len().wrapping_sub(used)..).unwrap_or_default())
+    }
+
+    /// Appends a signed number in decimal.
+    pub fn int(&mut self, n: i64) -> &mut Self {
+        if n < 0 {
+            self.text("-");
+        }
+        self.dec(n.unsigned_abs())
+    }
+
+    /// Appends a number in hexadecimal, with `0x`.
+    pub fn hex(&mut self, n: u64) -> &mut Self {
+        self.text("0x").bare_hex(n)
+    }
+
+    /// Appends a number in hexadecimal, without a prefix.
+    pub fn bare_hex(&mut self, n: u64) -> &mut Self {
+        let mut shift = 60;
+        while shift > 0 && (n >> shift) & 15 == 0 {
+            shift -= 4;
+        }
+        loop {
+            let digit = ((n >> shift) & 15) as u8;
+            self.bytes(&[if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }]);
+            if shift == 0 {
+                return self;
+            }
+            shift -= 4;
+        }
+    }
+
+    /// Appends the name of an error and what it means: `ENOSPC (No space left on device)`.
+    pub fn errno(&mut self, errno: Errno) -> &mut Self {
+        match (errno.name(), errno.description()) {
+            (Some(name), Some(text)) => self.text(name).text(" (").text(text).text(")"),
+            _ => self.text("error ").int(i64::from(errno.into_raw())),
+        }
+    }
+
+    /// The text so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.buf.get(..self.len).unwrap_or_default()
+    }
+
+    /// Ends the line and writes it to descriptor `to`, in one write(2) so that lines of several processes do not mix.
+    /// There is nobody to tell of a failure.
+    pub fn send(&mut self, to: i32) {
+        if self.len == N {
+            self.len -= 1;
+        }
+        self.text("\n");
+        let _ = fd::write(to, self.as_bytes());
+    }
+}
