@@ -10,7 +10,6 @@
 # Blocks of up to 32 bytes are moved by loads that may overlap, all made before the first store, so that memcpy and memmove
 # are one routine. Longer ones use `rep movsb`, which the CPU turns into moves of whole cache lines (ERMS).
 
-        .intel_syntax noprefix
         .section .text.ckpt_mem, "ax", @progbits
 
 # rax = rdi = dst, after moving rdx = n bytes from rsi = src; the blocks may overlap.

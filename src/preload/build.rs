@@ -3,7 +3,9 @@
 fn main() {
     println!("cargo:rerun-if-changed=../../asm");
     println!("cargo:rerun-if-changed=build.rs");
-    for arg in ["-nostartfiles", "-nostdlib", "-Wl,-z,defs", "-Wl,--exclude-libs,ALL", "-Wl,-soname,libckpt.so"] {
+    for arg in
+        ["-nostartfiles", "-nostdlib", "-Wl,-z,defs", "-Wl,--exclude-libs,ALL", "-Wl,-soname,libckpt.so"]
+    {
         println!("cargo:rustc-cdylib-link-arg={arg}");
     }
 }
