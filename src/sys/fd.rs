@@ -96,3 +96,113 @@ pub fn stat_fd(fd: i32) -> Result<Stat> {
     unsafe { sc!(fstat, fd, &raw mut stat) }?;
     Ok(stat)
 }
+
+/// stat(2) of a path, or of the link itself with `follow` false. `path` ends with a NUL.
+pub fn stat_at(dir: i32, path: &[u8], follow: bool) -> Result<Stat> {
+    const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    let mut stat = Stat::default();
+    let flags = if follow { 0 } else { AT_SYMLINK_NOFOLLOW };
+    // SAFETY: `path` is NUL-terminated and only read; the kernel writes one `struct stat`.
+    unsafe { sc!(newfstatat, dir, path.as_ptr(), &raw mut stat, flags) }?;
+    Ok(stat)
+}
+
+/// lseek(2); `whence` 0 set, 1 current, 2 end.
+pub fn seek(fd: i32, offset: i64, whence: u32) -> Result<u64> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(lseek, fd, offset, whence) }.map(|pos| pos as u64)
+}
+
+/// pread64(2), once.
+pub fn read_at(fd: i32, buf: &mut [u8], offset: u64) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.
+    unsafe { sc!(pread64, fd, buf.as_mut_ptr(), buf.len(), offset) }
+}
+
+/// writev(2), once.
+///
+/// The memory is named by address: the caller dumps memory that Rust knows nothing of. An address that cannot be read
+/// is `EFAULT`, never a signal.
+pub fn write_vector(fd: i32, pieces: &[IoVec]) -> Result<usize> {
+    // SAFETY: the kernel reads the array and the memory that it names, and checks every address.
+    unsafe { sc!(writev, fd, pieces.as_ptr(), pieces.len()) }
+}
+
+/// readlinkat(2): the target of the link, without a NUL.
+pub fn read_link<'a>(dir: i32, path: &[u8], buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `path` is NUL-terminated; the kernel writes at most `buf.len()` bytes to `buf`.
+    let n = unsafe { sc!(readlinkat, dir, path.as_ptr(), buf.as_mut_ptr(), buf.len()) }?;
+    buf.get(..n).ok_or(Errno::ENAMETOOLONG)
+}
+
+/// getdents64(2): entries of an open directory; zero at its end.
+pub fn read_dir(fd: i32, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.
+    unsafe { sc!(getdents64, fd, buf.as_mut_ptr(), buf.len()) }
+}
+
+/// fsync(2).
+pub fn sync(fd: i32) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(fsync, fd) }.map(drop)
+}
+
+/// renameat(2); both paths end with a NUL and are relative to `dir`.
+pub fn rename_at(dir: i32, from: &[u8], to: &[u8]) -> Result<()> {
+    if from.last() != Some(&0) || to.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: both are NUL-terminated strings and only read.
+    unsafe { sc!(renameat, dir, from.as_ptr(), dir, to.as_ptr()) }.map(drop)
+}
+
+/// unlinkat(2) of a file; `path` ends with a NUL.
+pub fn unlink_at(dir: i32, path: &[u8]) -> Result<()> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: a NUL-terminated string, only read.
+    unsafe { sc!(unlinkat, dir, path.as_ptr(), 0) }.map(drop)
+}
+
+/// fcntl(2) with an integer argument.
+pub fn control(fd: i32, command: u32, arg: usize) -> Result<usize> {
+    // SAFETY: callers pass the commands of `fcntl` below, which take an integer.
+    unsafe { sc!(fcntl, fd, command, arg) }
+}
+
+/// Commands of fcntl(2) (include/uapi/linux/fcntl.h).
+pub mod fcntl {
+    #![allow(missing_docs)]
+    pub const DUPFD_CLOEXEC: u32 = 1030;
+    pub const GETFD: u32 = 1;
+    pub const SETFD: u32 = 2;
+    pub const GETFL: u32 = 3;
+    pub const SETFL: u32 = 4;
+    pub const GETSIG: u32 = 11;
+    pub const SETSIG: u32 = 10;
+    pub const GETPIPE_SZ: u32 = 1032;
+    pub const SETPIPE_SZ: u32 = 1031;
+    pub const ADD_SEALS: u32 = 1033;
+    pub const GET_SEALS: u32 = 1034;
+}
+
+/// close_range(2): closes `first` to `last`.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(close_range, first, last, 0) }.map(drop)
+}
+
+/// pipe2(2): the reading and the writing end.
+pub fn pipe(flags: u32) -> Result<[i32; 2]> {
+    let mut ends = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
+    unsafe { sc!(pipe2, &raw mut ends, flags) }?;
+    Ok(ends)
+}

@@ -1,11 +1,207 @@
 //! The process and its attributes.
 
 use crate::call::sc;
+use crate::{Errno, Result};
+
+/// getpid(2). Never cached: the target forks.
+pub fn pid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(getpid) }.unwrap_or(0) as u32
+}
+
+/// getppid(2).
+pub fn parent_pid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(getppid) }.unwrap_or(0) as u32
+}
+
+/// getpgid(2) of the caller.
+pub fn group() -> u32 {
+    // SAFETY: no memory is involved; cannot fail for the caller itself.
+    unsafe { sc!(getpgid, 0) }.unwrap_or(0) as u32
+}
+
+/// getsid(2) of the caller.
+pub fn session() -> u32 {
+    // SAFETY: no memory is involved; cannot fail for the caller itself.
+    unsafe { sc!(getsid, 0) }.unwrap_or(0) as u32
+}
+
+/// setsid(2).
+pub fn new_session() -> Result<u32> {
+    // SAFETY: no arguments.
+    unsafe { sc!(setsid) }.map(|id| id as u32)
+}
+
+/// Real user id.
+pub fn uid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(getuid) }.unwrap_or(0) as u32
+}
+
+/// Effective user id.
+pub fn effective_uid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(geteuid) }.unwrap_or(0) as u32
+}
+
+/// Real group id.
+pub fn gid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(getgid) }.unwrap_or(0) as u32
+}
 
 /// exit_group(2): ends every thread of the process.
 pub fn exit_group(code: i32) -> ! {
     loop {
-        // SAFETY: no memory is involved; the call does not return.
+        // SAFETY: ends the process; does not come back.
         let _ = unsafe { sc!(exit_group, code) };
     }
+}
+
+/// prctl(2) with integer arguments; returns the call's value.
+///
+/// # Safety
+///
+/// Options that take an address get one that is valid for what they do.
+pub unsafe fn prctl(option: u32, args: [u64; 4]) -> Result<usize> {
+    let [a, b, c, d] = args;
+    // SAFETY: the caller answers for the arguments.
+    unsafe { sc!(prctl, option, a, b, c, d) }
+}
+
+/// Options of prctl(2) (include/uapi/linux/prctl.h).
+pub mod pr {
+    #![allow(missing_docs)]
+    pub const SET_PDEATHSIG: u32 = 1;
+    pub const GET_PDEATHSIG: u32 = 2;
+    pub const GET_DUMPABLE: u32 = 3;
+    pub const SET_DUMPABLE: u32 = 4;
+    pub const GET_KEEPCAPS: u32 = 7;
+    pub const SET_KEEPCAPS: u32 = 8;
+    pub const SET_NAME: u32 = 15;
+    pub const GET_NAME: u32 = 16;
+    pub const GET_SECCOMP: u32 = 21;
+    pub const GET_SECUREBITS: u32 = 27;
+    pub const SET_SECUREBITS: u32 = 28;
+    pub const SET_TIMERSLACK: u32 = 29;
+    pub const GET_TIMERSLACK: u32 = 30;
+    pub const SET_MM: u32 = 35;
+    pub const SET_CHILD_SUBREAPER: u32 = 36;
+    pub const GET_CHILD_SUBREAPER: u32 = 37;
+    pub const SET_NO_NEW_PRIVS: u32 = 38;
+    pub const GET_NO_NEW_PRIVS: u32 = 39;
+    pub const GET_TID_ADDRESS: u32 = 40;
+    pub const SET_THP_DISABLE: u32 = 41;
+    pub const GET_THP_DISABLE: u32 = 42;
+    pub const SET_MDWE: u32 = 65;
+    pub const GET_MDWE: u32 = 66;
+    pub const GET_AUXV: u32 = 0x4155_5856;
+    pub const SET_VMA: u32 = 0x5356_4d41;
+}
+
+/// A prctl(2) option that returns its value (`PR_GET_DUMPABLE` and the like).
+pub fn prctl_value(option: u32) -> Result<u32> {
+    // SAFETY: the options that callers name here take no address.
+    unsafe { prctl(option, [0; 4]) }.map(|value| value as u32)
+}
+
+/// A prctl(2) option that stores an `int` or a pointer-sized value through its first argument.
+pub fn prctl_stored(option: u32) -> Result<u64> {
+    let mut value = 0u64;
+    // SAFETY: these options store 4 or 8 bytes at the address.
+    unsafe { prctl(option, [&raw mut value as u64, 0, 0, 0]) }?;
+    Ok(value)
+}
+
+/// `PR_GET_AUXV` (Linux 6.4): the auxiliary vector as it was at exec.
+pub fn auxv(buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes.
+    unsafe { prctl(pr::GET_AUXV, [buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0]) }
+}
+
+/// umask(2) can only be read by setting it: sets it to zero and back.
+pub fn umask() -> u32 {
+    // SAFETY: no memory is involved; cannot fail.
+    unsafe {
+        let mask = sc!(umask, 0o077).unwrap_or(0);
+        let _ = sc!(umask, mask);
+        mask as u32
+    }
+}
+
+/// personality(2), read only.
+pub fn personality() -> u32 {
+    // SAFETY: all ones only asks.
+    unsafe { sc!(personality, 0xffff_ffff_u32) }.unwrap_or(0) as u32
+}
+
+/// prlimit64(2) of the caller, read only: soft and hard limit.
+pub fn limit(resource: u32) -> Result<[u64; 2]> {
+    let mut limit = [0; 2];
+    // SAFETY: the kernel writes one `struct rlimit64`.
+    unsafe { sc!(prlimit64, 0, resource, 0, &raw mut limit) }?;
+    Ok(limit)
+}
+
+/// getitimer(2): interval seconds, microseconds, value seconds, microseconds.
+pub fn interval_timer(which: u32) -> Result<[i64; 4]> {
+    let mut timer = [0; 4];
+    // SAFETY: the kernel writes one `struct itimerval`.
+    unsafe { sc!(getitimer, which, &raw mut timer) }?;
+    Ok(timer)
+}
+
+/// getcwd(2): the path with its NUL. Starts with `(unreachable)` when it is outside the root.
+pub fn current_dir(buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes.
+    unsafe { sc!(getcwd, buf.as_mut_ptr(), buf.len()) }
+}
+
+/// `struct new_utsname`: six names of 65 bytes.
+pub type UtsName = [[u8; 65]; 6];
+
+/// uname(2).
+pub fn uname() -> Result<UtsName> {
+    let mut name = [[0; 65]; 6];
+    // SAFETY: the kernel writes one `struct new_utsname`.
+    unsafe { sc!(uname, &raw mut name) }?;
+    Ok(name)
+}
+
+/// membarrier(2) command.
+pub fn membarrier(command: u32) -> Result<u32> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(membarrier, command, 0, 0) }.map(|value| value as u32)
+}
+
+/// wait4(2) for one child, whatever its exit signal (`__WALL`); returns its wait status.
+pub fn wait_for(pid: u32) -> Result<i32> {
+    const WALL: u32 = 0x4000_0000;
+    let mut status = 0i32;
+    loop {
+        // SAFETY: the kernel writes one int.
+        match unsafe { sc!(wait4, pid, &raw mut status, WALL, 0) } {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => return Ok(status),
+        }
+    }
+}
+
+/// A child process with a copy of this one's memory that sends no signal when it ends (clone(2) with no flags). Returns
+/// its pid, and zero in the child.
+///
+/// # Safety
+///
+/// As fork(2) in a program with threads: the child uses only what is async-signal-safe.
+pub unsafe fn fork_silently() -> Result<u32> {
+    // SAFETY: without CLONE_VM the child goes on with a copy of this very stack.
+    unsafe { sc!(clone, 0, 0, 0, 0, 0) }.map(|pid| pid as u32)
+}
+
+/// kcmp(2) of two descriptors of processes: whether they are the same open file description.
+pub fn same_open_file(pid: u32, a: i32, b: i32) -> Result<bool> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(kcmp, pid, pid, 0, a, b) }.map(|order| order == 0)
 }

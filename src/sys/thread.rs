@@ -1,1 +1,103 @@
-//! Threads.
+//! Threads: ids, lists that the kernel keeps for them, scheduling, futexes.
+
+use crate::Result;
+use crate::call::sc;
+
+/// gettid(2).
+pub fn tid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(gettid) }.unwrap_or(0) as u32
+}
+
+/// FS base of the caller (arch_prctl(2), ARCH_GET_FS).
+pub fn fs_base() -> Result<u64> {
+    arch_value(0x1003)
+}
+
+/// GS base of the caller (ARCH_GET_GS).
+pub fn gs_base() -> Result<u64> {
+    arch_value(0x1004)
+}
+
+/// Extended register sets that the process has permission for (ARCH_GET_XCOMP_PERM).
+pub fn xstate_permission() -> Result<u64> {
+    arch_value(0x1022)
+}
+
+fn arch_value(code: u32) -> Result<u64> {
+    let mut value = 0u64;
+    // SAFETY: the codes above store one u64 at the address.
+    unsafe { sc!(arch_prctl, code, &raw mut value) }?;
+    Ok(value)
+}
+
+/// get_robust_list(2) of a thread: head and length.
+pub fn robust_list(tid: u32) -> Result<(u64, u64)> {
+    let (mut head, mut len) = (0u64, 0u64);
+    // SAFETY: the kernel writes two words.
+    unsafe { sc!(get_robust_list, tid, &raw mut head, &raw mut len) }?;
+    Ok((head, len))
+}
+
+/// sched_getaffinity(2): number of bytes of the mask.
+pub fn affinity(tid: u32, mask: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `mask.len()` bytes.
+    unsafe { sc!(sched_getaffinity, tid, mask.len(), mask.as_mut_ptr()) }
+}
+
+/// `struct sched_attr` (include/uapi/linux/sched/types.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+#[allow(missing_docs)]
+pub struct SchedAttr {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+    pub util_min: u32,
+    pub util_max: u32,
+}
+const _: () = assert!(size_of::<SchedAttr>() == 56);
+
+/// sched_getattr(2).
+pub fn scheduling(tid: u32) -> Result<SchedAttr> {
+    let mut attr = SchedAttr::default();
+    // SAFETY: the kernel writes at most the size it is given.
+    unsafe { sc!(sched_getattr, tid, &raw mut attr, size_of::<SchedAttr>(), 0) }?;
+    Ok(attr)
+}
+
+/// ioprio_get(2) of a thread.
+pub fn io_priority(tid: u32) -> Result<u32> {
+    const WHO_PROCESS: u32 = 1;
+    // SAFETY: no memory is involved.
+    unsafe { sc!(ioprio_get, WHO_PROCESS, tid) }.map(|prio| prio as u32)
+}
+
+/// sched_yield(2).
+pub fn yield_now() {
+    // SAFETY: no arguments.
+    let _ = unsafe { sc!(sched_yield) };
+}
+
+/// futex(2) FUTEX_WAIT: sleeps while `*word == value`, at most `timeout_ns` nanoseconds when that is not zero.
+///
+/// # Errors
+///
+/// `EAGAIN` when the value is another already, `ETIMEDOUT`, `EINTR`.
+pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, timeout_ns: u64) -> Result<()> {
+    let time = [(timeout_ns / 1_000_000_000) as i64, (timeout_ns % 1_000_000_000) as i64];
+    let timeout = if timeout_ns == 0 { core::ptr::null() } else { &raw const time };
+    // SAFETY: the kernel reads the word and the time.
+    unsafe { sc!(futex, word.as_ptr(), 0, value, timeout, 0, 0) }.map(drop)
+}
+
+/// futex(2) FUTEX_WAKE: wakes up to `count` sleepers.
+pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) {
+    // SAFETY: the kernel only looks the address up.
+    let _ = unsafe { sc!(futex, word.as_ptr(), 1, count, 0, 0, 0) };
+}
