@@ -5,7 +5,7 @@
 /// # Safety
 ///
 /// Implementors are `repr(C)`, hold only integers, arrays of them or other [`Plain`] types, and have no padding.
-pub unsafe trait Plain: Copy + Default {}
+pub unsafe trait Plain: Copy {}
 
 /// Declares a [`Plain`] struct, and proves at compile time that it has the size in brackets and no padding.
 macro_rules! plain {
@@ -34,6 +34,8 @@ unsafe impl Plain for u8 {}
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
+// SAFETY: an array of bytes is its bytes.
+unsafe impl Plain for [u8; 64] {}
 
 /// The bytes of a value.
 pub fn bytes_of<T: Plain>(value: &T) -> &[u8] {
@@ -54,6 +56,24 @@ pub fn read<T: Plain>(bytes: &[u8], off: usize) -> Option<T> {
     Some(unsafe { piece.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// Writes `value` at byte `off` of `bytes`, whatever its alignment, or `None` when it does not fit.
+pub fn write<T: Plain>(bytes: &mut [u8], off: usize, value: &T) -> Option<()> {
+    let place = bytes.get_mut(off..off.checked_add(size_of::<T>())?)?;
+    // SAFETY: `place` has the size of `T`, whose bytes are all initialised; the write takes any alignment.
+    unsafe { place.as_mut_ptr().cast::<T>().write_unaligned(*value) };
+    Some(())
+}
+
+/// Copies as many bytes of `from` to the start of `to` as both have, and tells how many. Unlike `copy_from_slice` it has no
+/// lengths to disagree about, so no panic.
+#[inline]
+pub fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    let len = to.len().min(from.len());
+    // SAFETY: both slices have at least `len` bytes, and an exclusive borrow overlaps with nothing.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), len) };
+    len
+}
+
 /// A table of `T` inside bytes of any alignment.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a, T> {
@@ -64,7 +84,8 @@ pub struct Table<'a, T> {
 impl<'a, T: Plain> Table<'a, T> {
     /// Views `bytes` as a table; `None` when they are not a whole number of entries.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        (bytes.len() % size_of::<T>() == 0).then_some(Self { bytes, kind: core::marker::PhantomData })
+        (bytes.len().is_multiple_of(size_of::<T>()))
+            .then_some(Self { bytes, kind: core::marker::PhantomData })
     }
 
     /// An empty table.
