@@ -1,1 +1,55 @@
-//! What every end-to-end test needs.
+//! What every end-to-end test needs: build a victim, run it under the checkpointer as an ordinary user and as root,
+//! save it, kill it, restart it, and say everything that is known when something goes wrong.
+//!
+//! ```text
+//! Program  what to run           Program::victim("errno"), Program::tool("python3")
+//! Place    where                 a directory of its own, owned by the user it runs as
+//! Process  one that runs         started by Place::start or by Image::restart; killed when dropped
+//! Image    what a save left      checked to be new: the name holds another inode than before
+//! Outcome  what it came to       exit status, output, messages
+//! ```
+//!
+//! Nothing here sleeps to give something time to happen: each wait is for a condition, and fails at a deadline.
+
+mod artifact;
+mod image;
+mod place;
+mod process;
+mod program;
+mod user;
+mod wait;
+
+pub use artifact::Artifact;
+pub use image::Image;
+pub use place::Place;
+pub use process::{Outcome, Process};
+pub use program::{Program, compiled, tool, victims};
+pub use user::User;
+pub use wait::wait;
+
+/// Runs a victim that checks itself, as each user: by itself, with a save while it runs, and through three
+/// generations of save, kill and restart. Each time it must end with PASS.
+#[track_caller]
+pub fn survives(victim: &str) {
+    survives_as(Program::victim(victim));
+}
+
+/// [`survives`] for a victim with arguments or an environment.
+#[track_caller]
+pub fn survives_as(program: Program) {
+    for user in User::each() {
+        let place = Place::new(user);
+        place.start(&program.clone().without_preload()).passes();
+
+        let place = Place::new(user);
+        let mut saved = place.start(&program);
+        saved.ready();
+        saved.save();
+        saved.passes();
+
+        let place = Place::new(user);
+        let mut process = place.start(&program);
+        process.ready();
+        process.generations(3).passes();
+    }
+}

@@ -1,0 +1,55 @@
+# make            build/libckpt.so, build/myrestart and build/ckpt
+# make demo       the main job on a real program: save, kill, restart (needs python3)
+# make check      everything that must hold before a change lands; what .ci/run runs
+# make audit      the annotated trace of a save and a restart
+# make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
+# make bench      stop, write and restart times beside the limits of this machine
+# make install    PREFIX=/usr/local, DESTDIR= for packagers
+# make clean      remove what was built
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+LIBDIR  ?= $(PREFIX)/lib
+SOAK_SECONDS ?= 60
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
+
+.PHONY: all demo check audit soak bench install clean
+.DELETE_ON_ERROR:
+
+# install(1) replaces a file under a new inode: programs that run with the old library keep it.
+all:
+	$(CARGO) build --release --locked -p ckpt-preload -p ckpt-restart -p ckpt-cli
+	@mkdir -p build
+	@install -m 755 $(TARGET)/release/libckpt.so $(TARGET)/release/myrestart $(TARGET)/release/ckpt build/
+	@ls -l build/libckpt.so build/myrestart build/ckpt
+
+demo: all
+	@tests/demo
+
+check:
+	tests/setup
+	$(MAKE) all
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	tests/run
+
+audit: all
+	@$(TOOL) audit
+
+soak: all
+	@$(TOOL) soak -- $(SOAK_SECONDS)
+
+bench: all
+	@$(TOOL) bench
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)
+	install -m 755 build/myrestart build/ckpt $(DESTDIR)$(PREFIX)/bin
+	install -m 644 build/libckpt.so $(DESTDIR)$(LIBDIR)
+
+clean:
+	$(CARGO) clean
+	rm -rf build

@@ -1,0 +1,3 @@
+//! End-to-end tests: real processes, saved, killed and restarted.
+
+mod victims;

@@ -1,0 +1,105 @@
+//! An image that a save left behind.
+
+use crate::{Artifact, Outcome, Place, Process, tool};
+use nix::sys::signal::Signal;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// An image, and what the harness has to know of the process in it.
+#[derive(Clone)]
+pub struct Image {
+    /// Where it is.
+    pub path: PathBuf,
+    place: Place,
+    signal: Signal,
+    name: PathBuf,
+    counts: [usize; 3],
+}
+
+impl Image {
+    pub(crate) fn new(
+        place: &Place,
+        path: PathBuf,
+        signal: Signal,
+        name: PathBuf,
+        counts: [usize; 3],
+    ) -> Self {
+        Self { path, place: place.clone(), signal, name, counts }
+    }
+
+    /// Where it was made.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        fs::metadata(&self.path).unwrap().len()
+    }
+
+    /// Whether it is empty, which no image is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Another name for a copy of it, which later saves do not replace.
+    pub fn copy(&self, name: &str) -> Image {
+        let path = self.place.file(name);
+        fs::copy(&self.path, &path).unwrap();
+        self.place.own(&path);
+        Image { path, ..self.clone() }
+    }
+
+    /// The command that restarts it: output and messages to `restart.out` and `restart.err`.
+    pub fn command<S: AsRef<OsStr>>(&self, options: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.place.command(&self.restarter());
+        command.args(options).arg(self.path.strip_prefix(self.place.cwd()).unwrap_or(&self.path));
+        command.stdout(self.place.output("restart.out")).stderr(self.place.output("restart.err"));
+        command
+    }
+
+    /// Restarts it, and waits until the process runs again.
+    #[track_caller]
+    pub fn restart(&self) -> Process {
+        self.restart_with(&[])
+    }
+
+    /// [`Image::restart`] with options of `myrestart`.
+    #[track_caller]
+    pub fn restart_with(&self, options: &[&str]) -> Process {
+        self.restart_by(self.command(options))
+    }
+
+    /// [`Image::restart`] by a command that ends in an exec of `myrestart`.
+    #[track_caller]
+    pub fn restart_by(&self, command: Command) -> Process {
+        let mut process = Process::spawn(&self.place, command);
+        process.inherit(self.name.clone(), self.signal, self.counts);
+        process.resumed(&self.restarter());
+        process
+    }
+
+    /// The command that restarts it under strace: the system calls `filter` (`man strace`, `-e`) go to the file `trace`.
+    /// strace is the grandchild (`-D`), so that the process is still the one that was started.
+    pub fn traced(&self, trace: &str, filter: &str) -> Command {
+        let mut command = self.place.command(&tool("strace"));
+        command.args(["-D", "-f", "-o", trace, "-e", &format!("trace={filter}")]).arg(self.restarter());
+        command.arg(self.path.strip_prefix(self.place.cwd()).unwrap_or(&self.path));
+        command.stdout(self.place.output("restart.out")).stderr(self.place.output("restart.err"));
+        command
+    }
+
+    /// Tries a restart that must fail: the exit code and what was said.
+    #[track_caller]
+    pub fn refused(&self, options: &[&str]) -> (i32, String) {
+        let outcome = Process::spawn(&self.place, self.command(options)).finish();
+        let said = self.place.text("restart.err");
+        (Outcome { messages: said.clone(), ..outcome }.code(), said)
+    }
+
+    fn restarter(&self) -> PathBuf {
+        self.place.artifact(Artifact::Restarter)
+    }
+}

@@ -1,0 +1,352 @@
+//! A process under test, from its start to its end.
+
+use crate::{Image, Place, wait};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+/// A child of the test. Dropped, it is killed and waited for.
+pub struct Process {
+    /// Where it runs.
+    pub place: Place,
+    /// The signal that asks for a save.
+    pub signal: Signal,
+    /// Name of the image in the working directory.
+    pub image: PathBuf,
+    child: Child,
+    pid: i32,
+    command: String,
+    readies: usize,
+    releases: usize,
+    generation: usize,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit status.
+    pub status: ExitStatus,
+    /// Everything on standard output.
+    pub output: Vec<u8>,
+    /// Everything on standard error.
+    pub messages: String,
+}
+
+impl Process {
+    /// Starts `command` in `place`.
+    #[track_caller]
+    pub fn spawn(place: &Place, mut command: Command) -> Self {
+        let text = format!("{command:?}");
+        // Another thread may be between fork and exec while it holds the executable, just copied, open for writing.
+        let child = wait(|| match command.spawn() {
+            Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => None,
+            other => Some(other),
+        });
+        let child = child.expect("executable busy").unwrap_or_else(|e| panic!("{text}: {e}"));
+        let pid = child.id() as i32;
+        Self {
+            place: place.clone(),
+            signal: Signal::SIGUSR2,
+            image: "myckpt".into(),
+            child,
+            pid,
+            command: text,
+            readies: 0,
+            releases: 0,
+            generation: 0,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Directs saves and signals to a descendant of the child that was started.
+    pub fn follow(&mut self, pid: i32) {
+        self.pid = pid;
+    }
+
+    /// Number of restarts between the first start and this process.
+    pub fn generation(&self) -> usize {
+        self.generation
+    }
+
+    /// Ends the test with a message and all that is known of the process.
+    #[track_caller]
+    pub fn fail(&mut self, message: &str) -> ! {
+        panic!("{message}\n{}", self.report())
+    }
+
+    /// What is known of the process: command, state, registers' place, memory map, output.
+    pub fn report(&mut self) -> String {
+        let state = match self.child.try_wait() {
+            Ok(Some(status)) => format!("ended: {status}"),
+            _ => format!(
+                "runs: syscall {}\n--- status\n{}--- maps\n{}",
+                self.proc("syscall").trim(),
+                self.proc("status")
+                    .lines()
+                    .filter(|l| l.starts_with("Sig") || l.starts_with("State"))
+                    .fold(String::new(), |text, line| text + line + "\n"),
+                tail(&self.proc("maps"), 60)
+            ),
+        };
+        let files = ["out", "err", "restart.out", "restart.err"].map(|name| {
+            let text = self.place.text(name);
+            format!("--- {name} ({} bytes)\n{}", text.len(), tail(&text, 20))
+        });
+        let (user, cwd) = (self.place.user, self.place.cwd());
+        format!(
+            "{} as {user:?} in {}, pid {}, generation {}: {state}\n{}",
+            self.command,
+            cwd.display(),
+            self.pid,
+            self.generation,
+            files.concat()
+        )
+    }
+
+    /// A file of `/proc/PID`; empty when it cannot be read.
+    pub fn proc(&self, name: &str) -> String {
+        let bytes = fs::read(format!("/proc/{}/{name}", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The line of `/proc/PID/status` that begins with `name`, without it.
+    pub fn status_line(&self, name: &str) -> String {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    }
+
+    /// What each descriptor refers to, as `/proc/PID/fd` says, by number.
+    pub fn descriptors(&self) -> Vec<(u32, String)> {
+        let folder = PathBuf::from(format!("/proc/{}/fd", self.pid));
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut all: Vec<_> = entries
+            .filter_map(|entry| {
+                let number = entry.file_name().to_str()?.parse().ok()?;
+                Some((number, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Whether it has ended by now.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until `condition` is true; fails if the process ends before.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
+        let mut early = None;
+        let met = wait(|| {
+            // In this order: what ended may have met the condition first.
+            early = self.ended();
+            if condition(self) { Some(true) } else { early.map(|_| false) }
+        });
+        match met {
+            Some(true) => {}
+            Some(false) => self.fail(&format!("ended before {what}")),
+            None => self.fail(&format!("not in time: {what}")),
+        }
+    }
+
+    /// Waits for the victim's next "ready".
+    #[track_caller]
+    pub fn ready(&mut self) {
+        self.readies += 1;
+        let wanted = self.readies;
+        self.until("\"ready\"", |this| {
+            this.place.text("out").lines().filter(|line| *line == "ready").count() >= wanted
+        });
+    }
+
+    /// Lets a victim go on that waits after "ready".
+    pub fn go(&mut self) {
+        self.releases += 1;
+        self.place.write(&format!("go.{}", self.releases), b"");
+        let control = fs::File::options().write(true).open(self.place.file("control")).unwrap();
+        control.write_all_at(&(self.releases as u64).to_ne_bytes(), 0).unwrap();
+    }
+
+    /// Position of standard output, a regular file, in bytes: how far a program has come.
+    pub fn position(&self) -> u64 {
+        let info = self.proc("fdinfo/1");
+        info.lines().find_map(|line| line.strip_prefix("pos:")?.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until standard output, a regular file, has got this far.
+    #[track_caller]
+    pub fn reaches(&mut self, position: u64) {
+        self.until(&format!("byte {position} of the output"), |this| this.position() >= position);
+    }
+
+    /// Sends a signal to it.
+    #[track_caller]
+    pub fn send(&mut self, signal: Signal) {
+        if let Err(errno) = kill(Pid::from_raw(self.pid), signal) {
+            self.fail(&format!("kill({signal}): {errno}"));
+        }
+    }
+
+    /// Asks for a save and waits for the image.
+    #[track_caller]
+    pub fn save(&mut self) -> Image {
+        match self.try_save() {
+            Ok(image) => image,
+            Err(line) => self.fail(&format!("the save was refused: {line}")),
+        }
+    }
+
+    /// Asks for a save and waits for the image, or for the line on standard error that says why there is none.
+    #[track_caller]
+    pub fn try_save(&mut self) -> Result<Image, String> {
+        let name = self.place.file(&self.image);
+        let before = identity(&name);
+        let said = self.place.read("err").len();
+        self.send(self.signal);
+        let mut result = None;
+        self.until("an image or a refusal", |this| {
+            let now = identity(&name);
+            if now.is_some() && now != before {
+                result = Some(Ok(()));
+            } else {
+                let messages = this.place.read("err");
+                let news = String::from_utf8_lossy(messages.get(said..).unwrap_or_default()).into_owned();
+                result = news
+                    .lines()
+                    .find(|l| l.starts_with("ckpt: ") && news.ends_with('\n'))
+                    .map(|l| Err(l.to_owned()));
+            }
+            result.is_some()
+        });
+        result.unwrap().map(|()| {
+            Image::new(
+                &self.place,
+                name,
+                self.signal,
+                self.image.clone(),
+                [self.readies, self.releases, self.generation],
+            )
+        })
+    }
+
+    /// Kills it as a power cut would, and waits for its end.
+    #[track_caller]
+    pub fn kill(mut self) {
+        match kill(Pid::from_raw(self.pid), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => self.fail(&format!("kill: {errno}")),
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Save, kill, restart: as often as asked, each time the process restarted last.
+    #[track_caller]
+    pub fn generations(self, count: usize) -> Process {
+        let mut process = self;
+        for _ in 0..count {
+            let image = process.save();
+            process.kill();
+            process = image.restart();
+        }
+        process
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub fn finish(mut self) -> Outcome {
+        let Some(status) = wait(|| self.ended()) else { self.fail("does not end") };
+        Outcome { status, output: self.place.read("out"), messages: self.place.text("err") }
+    }
+
+    /// Lets a victim verify, and checks that it ends with PASS, status 0 and nothing on standard error.
+    #[track_caller]
+    pub fn passes(mut self) {
+        self.go();
+        let Some(status) = wait(|| self.ended()) else { self.fail("does not end") };
+        if !self.place.text("out").ends_with("PASS\n") || !status.success() {
+            self.fail("the victim did not pass");
+        }
+        if !self.place.text("err").is_empty() || !self.place.text("restart.err").is_empty() {
+            self.fail("something was written to standard error");
+        }
+    }
+
+    pub(crate) fn inherit(
+        &mut self,
+        image: PathBuf,
+        signal: Signal,
+        [readies, releases, generation]: [usize; 3],
+    ) {
+        (self.image, self.signal) = (image, signal);
+        (self.readies, self.releases, self.generation) = (readies, releases, generation + 1);
+    }
+
+    /// Waits until the restarter is gone and the target runs: none of its mappings left, and not every signal blocked any more.
+    /// Returns at once if the process has ended, which a short program may.
+    #[track_caller]
+    pub(crate) fn resumed(&mut self, restarter: &Path) {
+        let restarter = restarter.to_str().unwrap().to_owned();
+        let back = wait(|| {
+            let blocked = u64::from_str_radix(&self.status_line("SigBlk"), 16).unwrap_or(u64::MAX);
+            let all = blocked | 1 << 31 | 1 << 32 == ALL_BLOCKED | 1 << 31 | 1 << 32;
+            let maps = self.proc("maps");
+            (self.ended().is_some() || (!all && !maps.is_empty() && !maps.contains(&restarter))).then_some(())
+        });
+        if back.is_none() {
+            self.fail("the restart does not end");
+        }
+        if let Some(status) = self.ended()
+            && !self.place.text("restart.err").is_empty()
+        {
+            self.fail(&format!("the restart failed: {status}"));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Outcome {
+    /// The exit code; fails if a signal ended it.
+    #[track_caller]
+    pub fn code(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("ended by signal {:?}: {}", self.status.signal(), self.messages))
+    }
+}
+
+/// What tells one image from the next under the same name.
+fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let m = fs::metadata(path).ok()?;
+    Some((m.dev(), m.ino(), m.ctime(), m.ctime_nsec()))
+}
+
+/// All signals but SIGKILL and SIGSTOP, which cannot be blocked.
+const ALL_BLOCKED: u64 = !(1 << 8 | 1 << 18);
+
+/// The last lines of a text.
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(count);
+    let note = if skipped > 0 { format!("... {skipped} lines\n") } else { String::new() };
+    lines.iter().skip(skipped).fold(note, |text, line| text + line + "\n")
+}
