@@ -7,12 +7,23 @@
 #[cfg(test)]
 extern crate std;
 
+mod check;
+pub mod chunks;
 pub mod cpu;
 pub mod crc;
 pub mod elf;
+pub mod error;
+pub mod fields;
 pub mod format;
 pub mod lines;
 pub mod maps;
+pub mod note;
 pub mod number;
 pub mod plain;
+pub mod read;
+pub mod smaps;
+pub mod stat;
 pub mod write;
+pub mod zero;
+
+pub use check::USER_END;

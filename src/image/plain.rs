@@ -108,6 +108,27 @@ impl<'a, T: Plain> Table<'a, T> {
         read(self.bytes, i.checked_mul(size_of::<T>())?)
     }
 
+    /// The `count` entries from `first` on.
+    pub fn range(&self, first: usize, count: usize) -> Option<Self> {
+        let bytes = |entries: usize| entries.checked_mul(size_of::<T>());
+        let (start, end) = (bytes(first)?, bytes(first.checked_add(count)?)?);
+        Some(Self { bytes: self.bytes.get(start..end)?, kind: core::marker::PhantomData })
+    }
+
+    /// Number of entries at the front that satisfy a condition; those that do must come before those that do not.
+    pub fn partition_point(&self, mut condition: impl FnMut(&T) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.get(middle).is_some_and(|entry| condition(&entry)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
         let table = *self;

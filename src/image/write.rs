@@ -14,6 +14,8 @@ pub struct Layout {
     pub notes_len: u64,
     /// Length of the page data, a multiple of [`PAGE`].
     pub data_len: u64,
+    /// Length of the pieces of page data that have a sum each: [`CHUNK`].
+    pub chunk: u64,
     /// Offset of the program headers.
     pub phdr_off: u64,
     /// Offset of section header 0, or zero when there is none.
@@ -34,6 +36,11 @@ impl Layout {
     /// Lays out an image of that many `PT_LOAD`s, bytes of notes (a multiple of 4) and bytes of page data (a multiple of
     /// [`PAGE`]). `None` when a size is none of these, is more than ELF can say, or more than a file can hold.
     pub fn new(loads: u64, notes_len: u64, data_len: u64) -> Option<Self> {
+        Self::with_chunk(loads, notes_len, data_len, CHUNK)
+    }
+
+    /// The same with chunks of another length, which must be a power of two of at least [`PAGE`].
+    pub(crate) fn with_chunk(loads: u64, notes_len: u64, data_len: u64, chunk: u64) -> Option<Self> {
         let phnum = u32::try_from(loads.checked_add(1)?).ok()?;
         if !notes_len.is_multiple_of(4) || !data_len.is_multiple_of(PAGE) {
             return None;
@@ -43,13 +50,14 @@ impl Layout {
         let notes_off = phdr_off + u64::from(phnum) * size_of::<Phdr>() as u64;
         let data_off = notes_off.checked_add(notes_len)?.checked_next_multiple_of(PAGE)?;
         let sums_off = data_off.checked_add(data_len)?;
-        let sums_len = size_of::<SumsHeader>() as u64 + data_len.div_ceil(CHUNK) * 4;
+        let sums_len = size_of::<SumsHeader>() as u64 + data_len.div_ceil(chunk) * 4;
         let file_len = sums_off.checked_add(sums_len)?;
         i64::try_from(file_len).ok()?; // off_t
         Some(Self {
             loads,
             notes_len,
             data_len,
+            chunk,
             phdr_off,
             shdr_off,
             notes_off,
@@ -123,7 +131,7 @@ impl Layout {
             data_len: self.data_len,
             sums_off: self.sums_off,
             sums_len: self.sums_len,
-            chunk: CHUNK as u32,
+            chunk: self.chunk as u32,
             page: PAGE as u32,
             tables_crc: 0,
             notes_crc: 0,
