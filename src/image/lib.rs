@@ -17,7 +17,7 @@ pub mod fields;
 pub mod format;
 pub mod lines;
 pub mod maps;
-pub mod note;
+pub mod notes;
 pub mod number;
 pub mod plain;
 pub mod read;

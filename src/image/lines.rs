@@ -41,7 +41,7 @@ impl<const N: usize> Lines<N> {
     ///
     /// # Errors
     ///
-    /// What `read` says, or [`LinesError::TooLong`] for a line of more than `N` bytes, newline included.
+    /// What `read` says, or [`LinesError::TooLong`] for a line of `N` bytes or more, its newline not counted.
     #[inline]
     pub fn next_line<E>(
         &mut self,

@@ -11,7 +11,7 @@ use crate::format::{
     Blob, Descriptor, Head, MappedFile, OWNER, Object, ObjectRun, OpenFile, PAGE, Pending, PosixTimer,
     Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
 };
-use crate::note::{Note, Notes};
+use crate::notes::{Note, NoteIter};
 use crate::plain::{self, Plain, Table, bytes_of};
 use crate::write::{HEAD_OFF, Layout};
 use crate::zero::is_zero;
@@ -129,7 +129,7 @@ impl<'a> Image<'a> {
             guards: Table::empty(),
         };
         let mut seen = 0u32;
-        let mut notes = Notes::new(bytes);
+        let mut notes = NoteIter::new(bytes);
         for Note { owner, kind, desc } in &mut notes {
             if owner != OWNER {
                 continue;
@@ -292,7 +292,7 @@ fn sealed_parts(bytes: &[u8], file_len: u64) -> Result<(Head, &[u8], &[u8]), Ima
     let short = |expected: u64| ImageError::Truncated { expected, actual: file_len };
     let head_end = (HEAD_OFF + size_of::<Head>()) as u64;
     let first_note =
-        bytes.get(notes_off..).and_then(|notes| Notes::new(notes.get(..head_end as usize)?).next());
+        bytes.get(notes_off..).and_then(|notes| NoteIter::new(notes.get(..head_end as usize)?).next());
     let Some(first_note) = first_note else {
         let expected = note_phdr.p_offset.saturating_add(head_end);
         return Err(if file_len < expected { short(expected) } else { ImageError::NotCkpt });

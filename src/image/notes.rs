@@ -14,13 +14,13 @@ pub struct Note<'a> {
     pub desc: &'a [u8],
 }
 
-/// The notes in `bytes`, in order. A note that does not fit ends the walk: [`Notes::rest`] is not empty then.
+/// The notes in `bytes`, in order. A note that does not fit ends the walk: [`NoteIter::rest`] is not empty then.
 #[derive(Clone, Debug)]
-pub struct Notes<'a> {
+pub struct NoteIter<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Notes<'a> {
+impl<'a> NoteIter<'a> {
     /// Walks over `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
@@ -32,7 +32,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-impl<'a> Iterator for Notes<'a> {
+impl<'a> Iterator for NoteIter<'a> {
     type Item = Note<'a>;
 
     fn next(&mut self) -> Option<Note<'a>> {
