@@ -1,0 +1,26 @@
+# Addresses of symbols that the program's libc may have. Weak: without them (another libc, another version) the slot is zero.
+
+        .weak   __environ
+        .weak   __rseq_offset
+        .weak   __rseq_size
+
+        .section .data.rel.ro, "aw", @progbits
+        .p2align 3
+        .globl  ckpt_environ
+        .hidden ckpt_environ
+        .type   ckpt_environ, @object
+        .size   ckpt_environ, 8
+ckpt_environ:
+        .quad   __environ                       # char ***: glibc and musl
+        .globl  ckpt_rseq_offset
+        .hidden ckpt_rseq_offset
+        .type   ckpt_rseq_offset, @object
+        .size   ckpt_rseq_offset, 8
+ckpt_rseq_offset:
+        .quad   __rseq_offset                   # const ptrdiff_t *: glibc 2.35, from the thread pointer
+        .globl  ckpt_rseq_size
+        .hidden ckpt_rseq_size
+        .type   ckpt_rseq_size, @object
+        .size   ckpt_rseq_size, 8
+ckpt_rseq_size:
+        .quad   __rseq_size                     # const unsigned int *: zero when registration was refused
