@@ -1,10 +1,38 @@
 //! `libckpt.so`: the half of the checkpointer that lives inside the target.
+//!
+//! # Rules of this crate
+//!
+//! Its code runs inside somebody else's program, between two arbitrary instructions of it. So:
+//!
+//! - Nothing but raw system calls through `sys`: no libc, no `errno`, no thread-local storage, no lock of the program's.
+//! - No allocation from the program's heap: tables live in [`scratch::Scratch`], a mapping that exists during the save only.
+//! - No panic: indexing with `[]`, `unwrap` and the formatting machinery are out. A panic that stays reachable in a release
+//!   build does not link, because the handler below calls a function that does not exist.
+//! - The stack of the signal belongs to the program: `asm/entry.s` takes a few bytes of it and moves on to our own.
+//! - The program's descriptor table is never touched: [`helper`] works on a copy of it.
+//! - Between saves nothing happens: no thread, no timer, no wrapper, no system call.
 
 #![no_std]
+
+mod arrival;
+mod config;
+mod descriptors;
+mod file;
+mod helper;
+mod maps;
+mod message;
+mod pages;
+mod process;
+mod resume;
+mod scratch;
+mod start;
+mod thread;
+mod writer;
 
 use core::arch::global_asm;
 
 global_asm!(include_str!("../../asm/mem.s"), options(raw));
+global_asm!(include_str!("../../asm/weak.s"), options(raw));
 
 /// A panic that stays reachable after optimisation must not link: its handler calls a function that does not exist.
 #[panic_handler]

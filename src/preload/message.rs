@@ -1,0 +1,92 @@
+//! What a save can say: one line, with the thing, the cause and what to do.
+
+use sys::Errno;
+use sys::line::Line;
+
+/// Why there is no image.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure {
+    /// No memory for tables.
+    Scratch(Errno),
+    /// A text of `/proc` could not be read.
+    Proc(&'static str, Errno),
+    /// A text of `/proc` was not of the form that proc(5) documents.
+    ProcText(&'static str),
+    /// A system call that asks for state failed.
+    Ask(&'static str, Errno),
+    /// The image's directory could not be opened.
+    Directory(Errno),
+    /// The temporary file could not be made.
+    Create(Errno),
+    /// It could not be written.
+    Write(Errno),
+    /// It could not be synced.
+    Sync(Errno),
+    /// It could not be renamed.
+    Rename(Errno),
+    /// The image's name is longer than a path can be.
+    NameTooLong,
+    /// The writer could not be started.
+    Fork(Errno),
+    /// The writer ended before it had said anything.
+    WriterDied,
+    /// The process has other threads.
+    Threads(u32),
+    /// A descriptor that cannot be restored.
+    Descriptor(i32, Kind),
+    /// A region that cannot be restored.
+    Region(u64, Kind),
+    /// Something of the process that cannot be restored.
+    Process(Kind),
+}
+
+/// What something is, and what to do about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// "a connected TCP socket"
+    pub what: &'static str,
+    /// "close it before the save"
+    pub advice: &'static str,
+}
+
+impl Failure {
+    /// Appends the line's text: `not saved: ...`.
+    pub fn describe<const N: usize>(self, line: &mut Line<N>) {
+        line.text("not saved: ");
+        let errno = |line: &mut Line<N>, what: &str, errno: Errno, advice: &str| {
+            line.text(what).text(": ").errno(errno).text("; ").text(advice);
+        };
+        match self {
+            Self::Scratch(e) => errno(line, "memory for tables", e, "raise the memory limit (ulimit -v)"),
+            Self::Proc(name, e) => errno(line, name, e, "a save needs /proc of this process, mounted and readable"),
+            Self::ProcText(name) => {
+                line.text(name).text(": not in the form of proc(5); please report it with the kernel's version");
+            }
+            Self::Ask(what, e) => errno(line, what, e, "the kernel or a seccomp filter refuses it"),
+            Self::Directory(e) => errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place"),
+            Self::Create(e) => errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place"),
+            Self::Write(e) => errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place"),
+            Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
+            Self::Rename(e) => errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name"),
+            Self::NameTooLong => {
+                line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");
+            }
+            Self::Fork(e) => errno(line, "starting the writer", e, "raise the process limit (ulimit -u)"),
+            Self::WriterDied => {
+                line.text("the writer was killed; look for the out-of-memory killer in the kernel's log");
+            }
+            Self::Threads(n) => {
+                line.text("the process has ").dec(u64::from(n)).text(" threads; save it while it has one");
+            }
+            Self::Descriptor(fd, kind) => {
+                line.text("descriptor ").int(i64::from(fd)).text(" is ").text(kind.what).text("; ").text(kind.advice);
+            }
+            Self::Region(addr, kind) => {
+                line.text("the memory at ").hex(addr).text(" is ").text(kind.what).text("; ").text(kind.advice);
+            }
+            Self::Process(kind) => {
+                line.text("the process has ").text(kind.what).text("; ").text(kind.advice);
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Memory for the tables of a save.
+//!
+//! One mapping that exists only while the target is stopped, and in the writer. It is shared, so that the kernel can never merge it with a
+//! neighbouring region of the program: it has an inode of its own. Its size is fixed: when it does not do, the save starts over with a larger
+//! one, because a mapping that grew would change the map that is being read.
+
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use image::format::Blob;
+use image::plain::Plain;
+use sys::memory::{self, map, prot};
+
+/// The scratch is too small.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
+
+/// Bump allocation from two halves: tables in the lower, bytes in the upper one.
+pub struct Scratch {
+    base: u64,
+    len: u64,
+    /// End of the tables.
+    low: u64,
+    /// End of the bytes.
+    high: u64,
+}
+
+/// The first size, in bytes; enough for some 20,000 regions.
+pub const SMALLEST: u64 = 4 << 20;
+/// The last size, in bytes.
+pub const LARGEST: u64 = 1 << 30;
+
+impl Scratch {
+    /// Maps a scratch of `len` bytes.
+    pub fn new(len: u64) -> sys::Result<Self> {
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let base = unsafe { memory::mmap(0, len, prot::READ | prot::WRITE, map::SHARED | map::ANONYMOUS | map::NORESERVE, -1, 0) }?;
+        Ok(Self { base, len, low: base, high: base + len / 2 })
+    }
+
+    /// Forgets all tables and bytes.
+    pub fn clear(&mut self) {
+        self.low = self.base;
+        self.high = self.base + self.len / 2;
+    }
+
+    /// The addresses it occupies.
+    pub fn range(&self) -> (u64, u64) {
+        (self.base, self.base + self.len)
+    }
+
+    /// Unmaps it.
+    ///
+    /// # Safety
+    ///
+    /// No list is used any more.
+    pub unsafe fn unmap(self) {
+        // SAFETY: the caller answers for the lists; nothing else points here.
+        let _ = unsafe { memory::munmap(self.base, self.len) };
+    }
+
+    /// Starts a table, behind the last one, which can no longer grow.
+    pub fn list<T: Plain>(&mut self) -> List<T> {
+        self.low = self.low.next_multiple_of(8);
+        List { start: self.low, len: 0, kind: PhantomData }
+    }
+
+    /// Appends to the table that was started last.
+    pub fn push<T: Plain>(&mut self, list: &mut List<T>, value: T) -> Result<(), Full> {
+        let size = size_of::<T>() as u64;
+        if list.start + list.len as u64 * size != self.low || self.low + size > self.base + self.len / 2 {
+            return Err(Full);
+        }
+        // SAFETY: the place is inside the lower half, behind every value of every table, and aligned for integers.
+        unsafe { (self.low as *mut T).write_unaligned(value) };
+        self.low += size;
+        list.len += 1;
+        Ok(())
+    }
+
+    /// Copies bytes, and puts a NUL behind them.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<Blob, Full> {
+        let room = self.room();
+        if bytes.len() >= room.len() {
+            return Err(Full);
+        }
+        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.keep(bytes.len())
+    }
+
+    /// Free space for bytes, to be read into; [`Scratch::keep`] makes a blob of its first part.
+    pub fn room(&mut self) -> &mut [u8] {
+        let free = (self.base + self.len).saturating_sub(self.high);
+        // SAFETY: the free part of the upper half, which no blob covers.
+        unsafe { core::slice::from_raw_parts_mut(self.high as *mut u8, free as usize) }
+    }
+
+    /// Makes a blob of the first `len` bytes of [`Scratch::room`], and puts a NUL behind them.
+    pub fn keep(&mut self, len: usize) -> Result<Blob, Full> {
+        let off = self.high - (self.base + self.len / 2);
+        *self.room().get_mut(len).ok_or(Full)? = 0;
+        self.high += len as u64 + 1;
+        let (Ok(off), Ok(len)) = (u32::try_from(off), u32::try_from(len)) else { return Err(Full) };
+        Ok(Blob { off, len })
+    }
+
+    /// All bytes so far.
+    pub fn all_bytes(&self) -> &[u8] {
+        let start = self.base + self.len / 2;
+        // SAFETY: the used part of the upper half.
+        unsafe { core::slice::from_raw_parts(start as *const u8, (self.high - start) as usize) }
+    }
+
+    /// The bytes of a blob.
+    pub fn blob(&self, blob: Blob) -> &[u8] {
+        let start = blob.off as usize;
+        self.all_bytes().get(start..start.saturating_add(blob.len as usize)).unwrap_or_default()
+    }
+}
+
+/// A table in the scratch. It stays valid until the scratch is unmapped or cleared.
+pub struct List<T> {
+    start: u64,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { start: core::mem::align_of::<T>() as u64, len: 0, kind: PhantomData }
+    }
+}
+
+impl<T: Plain> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` values were written there by `Scratch::push`, which keeps their place for them; it is 8-aligned.
+        unsafe { core::slice::from_raw_parts(self.start as *const T, self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for List<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above; the list is borrowed for writing.
+        unsafe { core::slice::from_raw_parts_mut(self.start as *mut T, self.len) }
+    }
+}
+
+/// A table that grows, in a mapping of its own: for the writer, when the map has been read.
+pub struct Growing<T> {
+    base: u64,
+    mapped: u64,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Plain> Growing<T> {
+    /// An empty table with room for at least one value.
+    pub fn new() -> sys::Result<Self> {
+        const FIRST: u64 = 64 * 1024;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let base = unsafe { memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0) }?;
+        Ok(Self { base, mapped: FIRST, len: 0, kind: PhantomData })
+    }
+
+    /// Makes room for `more` values.
+    fn reserve(&mut self, more: usize) -> sys::Result<()> {
+        let bytes = (self.len as u64 + more as u64) * size_of::<T>() as u64;
+        if bytes > self.mapped {
+            let mapped = bytes.next_multiple_of(64 * 1024).max(self.mapped * 2);
+            // SAFETY: the table is borrowed for writing, so nobody holds a reference into it.
+            self.base = unsafe { memory::mremap(self.base, self.mapped, mapped) }?;
+            self.mapped = mapped;
+        }
+        Ok(())
+    }
+
+    /// Appends a value.
+    pub fn push(&mut self, value: T) -> sys::Result<()> {
+        self.reserve(1)?;
+        // SAFETY: there is room behind the last value; mappings are page-aligned.
+        unsafe { (self.base as *mut T).add(self.len).write(value) };
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Appends `count` zero values.
+    pub fn extend_zeros(&mut self, count: usize) -> sys::Result<()> {
+        self.reserve(count)?;
+        // Mappings start as zeros, and a table never shrinks.
+        self.len += count;
+        Ok(())
+    }
+
+    /// Unmaps it.
+    pub fn unmap(self) {
+        // SAFETY: the table is consumed, and nothing else points there.
+        let _ = unsafe { memory::munmap(self.base, self.mapped) };
+    }
+}
+
+impl<T: Plain> Deref for Growing<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` values are there, written or zero from the start.
+        unsafe { core::slice::from_raw_parts(self.base as *const T, self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for Growing<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above; the table is borrowed for writing.
+        unsafe { core::slice::from_raw_parts_mut(self.base as *mut T, self.len) }
+    }
+}
