@@ -187,9 +187,14 @@ impl<T: Plain> Growing<T> {
     /// Appends `count` zero values.
     pub fn extend_zeros(&mut self, count: usize) -> sys::Result<()> {
         self.reserve(count)?;
-        // Mappings start as zeros, and a table never shrinks.
+        // Mappings start as zeros, and nobody extends a table that was truncated.
         self.len += count;
         Ok(())
+    }
+
+    /// Forgets the values from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
     }
 
     /// Unmaps it.

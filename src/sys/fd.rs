@@ -206,3 +206,9 @@ pub fn pipe(flags: u32) -> Result<[i32; 2]> {
     unsafe { sc!(pipe2, &raw mut ends, flags) }?;
     Ok(ends)
 }
+
+/// fchmod(2).
+pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(fchmod, fd, mode) }.map(drop)
+}

@@ -184,3 +184,13 @@ pub fn scan_pages(
     }
     Ok((n, arg.walk_end))
 }
+
+/// Whether the word at `addr` can be read, asked of the kernel: without a signal, whatever is there.
+///
+/// rt_sigprocmask(2) copies the new set from the address before it looks at `how`, which is one that does not exist: the answer is
+/// `EINVAL` for memory and `EFAULT` for none (kernel/signal.c).
+pub fn is_readable(addr: u64) -> bool {
+    // SAFETY: the kernel reads 8 bytes and changes nothing.
+    let answer = unsafe { sc!(rt_sigprocmask, 99, addr, 0, 8) };
+    answer != Err(Errno::EFAULT)
+}

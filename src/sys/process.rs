@@ -205,3 +205,9 @@ pub fn same_open_file(pid: u32, a: i32, b: i32) -> Result<bool> {
     // SAFETY: no memory is involved.
     unsafe { sc!(kcmp, pid, pid, 0, a, b) }.map(|order| order == 0)
 }
+
+/// The end of the heap that brk(2) grows.
+pub fn program_break() -> u64 {
+    // SAFETY: an impossible value only asks.
+    unsafe { sc!(brk, 0) }.unwrap_or(0) as u64
+}

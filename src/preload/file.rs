@@ -1,0 +1,121 @@
+//! The image's file: written under a temporary name beside the final one, then renamed over it.
+
+use crate::config::{self, PATH_MAX};
+use crate::message::Failure;
+use sys::Errno;
+use sys::fd::{self, open_flag};
+use sys::line::Line;
+
+/// An image that is being written.
+pub struct ImageFile {
+    /// Directory of the image.
+    dir: i32,
+    /// The temporary file.
+    pub fd: i32,
+    temporary: Line<256>,
+    name: Line<256>,
+}
+
+impl ImageFile {
+    /// Creates the temporary file, mode 0600 whatever the umask is.
+    pub fn create(pid: u32, generation: u32) -> Result<Self, Failure> {
+        let (dir, name) = expand(pid, generation)?;
+        let dir = open_dir(dir.as_bytes()).map_err(Failure::Directory)?;
+        let mut temporary = Line::new();
+        // A name has at most 255 bytes, of which the suffix needs some.
+        temporary.bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes()));
+        let [sec, nsec] = sys::time::now(sys::time::clock::REALTIME);
+        temporary.text(".").dec(u64::from(pid)).text(".").bare_hex((sec as u64) << 30 | nsec as u64).text(".tmp\0");
+        let flags = open_flag::RDWR | open_flag::CREAT | open_flag::EXCL | open_flag::NOFOLLOW | open_flag::CLOEXEC;
+        let fd = match fd::open_at(dir, temporary.as_bytes(), flags, 0o600) {
+            Ok(fd) => fd,
+            Err(errno) => {
+                let _ = fd::close(dir);
+                return Err(Failure::Create(errno));
+            }
+        };
+        let file = Self { dir, fd, temporary, name };
+        match fd::set_mode(fd, 0o600) {
+            Ok(()) => Ok(file),
+            Err(errno) => {
+                file.discard();
+                Err(Failure::Create(errno))
+            }
+        }
+    }
+
+    /// Syncs the file, gives it its name, and syncs the directory.
+    pub fn finish(&self) -> Result<(), Failure> {
+        fd::sync(self.fd).map_err(Failure::Sync)?;
+        fd::rename_at(self.dir, self.temporary.as_bytes(), self.name.as_bytes()).map_err(Failure::Rename)?;
+        // Some file systems cannot sync a directory; the image is whole all the same.
+        let _ = fd::sync(self.dir);
+        let _ = fd::close(self.fd);
+        let _ = fd::close(self.dir);
+        Ok(())
+    }
+
+    /// Removes the temporary file.
+    pub fn discard(&self) {
+        let _ = fd::unlink_at(self.dir, self.temporary.as_bytes());
+        let _ = fd::close(self.fd);
+        let _ = fd::close(self.dir);
+    }
+}
+
+/// Opens a directory (with its NUL): for syncing if it can be read, else just to have it.
+fn open_dir(path: &[u8]) -> sys::Result<i32> {
+    let flags = open_flag::DIRECTORY | open_flag::CLOEXEC;
+    match fd::open_at(fd::AT_FDCWD, path, flags | open_flag::RDONLY, 0) {
+        Err(Errno::EACCES) => fd::open_at(fd::AT_FDCWD, path, flags | open_flag::PATH, 0),
+        result => result,
+    }
+}
+
+/// Expands the `%` of `CKPT_IMAGE`, and splits the result into directory and name, each with a NUL.
+fn expand(pid: u32, generation: u32) -> Result<(Line<PATH_MAX>, Line<256>), Failure> {
+    let mut path = Line::<PATH_MAX>::new();
+    let mut rest = config::get().image();
+    while let Some((&byte, more)) = rest.split_first() {
+        rest = more;
+        match (byte, more.split_first()) {
+            (b'%', Some((b'p', more))) => {
+                path.dec(u64::from(pid));
+                rest = more;
+            }
+            (b'%', Some((b'n', more))) => {
+                path.dec(u64::from(generation));
+                rest = more;
+            }
+            (b'%', Some((b'e', more))) => {
+                let mut comm = [0u8; 16];
+                // SAFETY: PR_GET_NAME stores 16 bytes.
+                let _ = unsafe { sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0]) };
+                for &byte in comm.iter().take_while(|byte| **byte != 0) {
+                    path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
+                }
+                rest = more;
+            }
+            (b'%', Some((b'%', more))) => {
+                path.bytes(b"%");
+                rest = more;
+            }
+            _ => {
+                path.bytes(&[byte]);
+            }
+        }
+    }
+    let whole = path.as_bytes();
+    let (dir, name) = match whole.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (&b"/"[..], whole.get(1..).unwrap_or_default()),
+        Some(at) => (whole.get(..at).unwrap_or_default(), whole.get(at + 1..).unwrap_or_default()),
+        None => (&b"."[..], whole),
+    };
+    if whole.len() >= PATH_MAX - 1 || name.len() > 255 {
+        return Err(Failure::NameTooLong);
+    }
+    let (mut dir_line, mut name_line) = (Line::new(), Line::new());
+    dir_line.bytes(dir).bytes(b"\0");
+    name_line.bytes(name).bytes(b"\0");
+    Ok((dir_line, name_line))
+}

@@ -1,0 +1,170 @@
+//! The state of the process as a whole.
+
+use crate::arrival::ckpt_resume;
+use crate::helper::{Job, Stop};
+use crate::message::Failure;
+use crate::scratch::Scratch;
+use crate::config;
+use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer};
+use sys::fd::{self, open_flag};
+use sys::process::{self as ask, pr};
+use sys::time::{clock, now};
+
+/// What must be asked while the target stands still; [`complete`] adds the rest.
+pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
+    let len = ask::current_dir(scratch.room()).map_err(|errno| Failure::Ask("getcwd", errno))?;
+    let cwd = scratch.keep(len.saturating_sub(1))?;
+    Ok(Process {
+        pid: job.pid,
+        ppid: ask::parent_pid(),
+        pgid: ask::group(),
+        sid: ask::session(),
+        uid: ask::uid(),
+        gid: ask::gid(),
+        generation: job.generation,
+        threads: 1,
+        resume_ip: ckpt_resume as *const () as u64,
+        cwd,
+        realtime: time(now(clock::REALTIME)),
+        monotonic: time(now(clock::MONOTONIC)),
+        boottime: time(now(clock::BOOTTIME)),
+        itimers: job.own.itimers.map(|[isec, ifrac, sec, frac]| Timer {
+            interval: time([isec, ifrac]),
+            value: time([sec, frac]),
+        }),
+        umask: ask::umask(),
+        dumpable: ask::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),
+        thp_disable: ask::prctl_value(pr::GET_THP_DISABLE).unwrap_or(0),
+        membarrier: ask::membarrier(1 << 9).unwrap_or(0),
+        subreaper: ask::prctl_stored(pr::GET_CHILD_SUBREAPER).unwrap_or(0) as u32,
+        signal: config::get().signal,
+        ..Process::default()
+    })
+}
+
+/// Adds what a child of the target sees as the target does: memory layout, limits, names.
+pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Result<(), Stop> {
+    process.mm = memory_map(scratch)?;
+    let len = ask::auxv(scratch.room()).unwrap_or(0);
+    process.auxv = scratch.keep(len)?;
+    if len == 0 {
+        process.auxv = file(b"/proc/self/auxv\0", "/proc/self/auxv", scratch)?;
+    }
+    process.vdso = auxv_value(scratch.blob(process.auxv), AT_SYSINFO_EHDR);
+    let len = fd::read_link(fd::AT_FDCWD, b"/proc/self/exe\0", scratch.room())
+        .map_err(|errno| Failure::Proc("/proc/self/exe", errno))?
+        .len();
+    process.exe = scratch.keep(len)?;
+    process.cmdline = file(b"/proc/self/cmdline\0", "/proc/self/cmdline", scratch)?;
+    process.kernel = kernel(scratch)?;
+    for (resource, limit) in process.limits.iter_mut().enumerate() {
+        let [soft, hard] = ask::limit(resource as u32).map_err(|errno| Failure::Ask("prlimit64", errno))?;
+        *limit = Limit { soft, hard };
+    }
+    process.personality = ask::personality();
+    process.no_new_privs = ask::prctl_value(pr::GET_NO_NEW_PRIVS).unwrap_or(0);
+    process.keepcaps = ask::prctl_value(pr::GET_KEEPCAPS).unwrap_or(0);
+    process.securebits = ask::prctl_value(pr::GET_SECUREBITS).unwrap_or(0);
+    process.mdwe = ask::prctl_value(pr::GET_MDWE).unwrap_or(0);
+    let text = file(b"/proc/self/oom_score_adj\0", "/proc/self/oom_score_adj", scratch)?;
+    process.oom_score_adj = signed(scratch.blob(text)) as i32;
+    let text = file(b"/proc/self/coredump_filter\0", "/proc/self/coredump_filter", scratch)?;
+    process.coredump_filter = hex(scratch.blob(text)) as u32;
+    let frame = xstate(job);
+    process.xcr0 = frame.0;
+    process.xstate_size = frame.1;
+    process.cpu = cpu_features(scratch.blob(process.auxv), frame.1 != 0);
+    Ok(())
+}
+
+fn time([sec, frac]: [i64; 2]) -> Time {
+    Time { sec, frac }
+}
+
+/// A whole small file of `/proc`.
+fn file(path: &[u8], name: &'static str, scratch: &mut Scratch) -> Result<Blob, Stop> {
+    let fail = |errno| Stop::from(Failure::Proc(name, errno));
+    let from = fd::open_at(fd::AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).map_err(fail)?;
+    let mut len = 0;
+    let result = loop {
+        match fd::read(from, scratch.room().get_mut(len..).unwrap_or_default()) {
+            Ok(0) => break Ok(()),
+            Ok(n) => len += n,
+            Err(errno) => break Err(fail(errno)),
+        }
+    };
+    let _ = fd::close(from);
+    result?;
+    Ok(scratch.keep(len)?)
+}
+
+fn kernel(scratch: &mut Scratch) -> Result<Blob, Stop> {
+    let names = ask::uname().map_err(|errno| Failure::Ask("uname", errno))?;
+    let mut len = 0;
+    let room = scratch.room();
+    let [_, _, release, version, ..] = &names;
+    for part in [&release[..], b"\n\0", &version[..]] {
+        for &byte in part.iter().take_while(|byte| **byte != 0) {
+            *room.get_mut(len).ok_or(crate::scratch::Full)? = byte;
+            len += 1;
+        }
+    }
+    Ok(scratch.keep(len)?)
+}
+
+/// The address-space layout that `PR_SET_MM_MAP` wants back, from `/proc/self/stat` (proc_pid_stat(5)) and brk(2).
+fn memory_map(scratch: &mut Scratch) -> Result<MemoryMap, Stop> {
+    const NAME: &str = "/proc/self/stat";
+    let text = file(b"/proc/self/stat\0", NAME, scratch)?;
+    let stat = image::stat::parse(scratch.blob(text)).ok_or(Failure::ProcText(NAME))?;
+    Ok(MemoryMap { brk: sys::process::program_break(), ..stat })
+}
+
+const AT_HWCAP2: u64 = 26;
+const AT_SYSINFO_EHDR: u64 = 33;
+
+fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
+    image::plain::Table::<[u64; 2]>::new(auxv)
+        .and_then(|table| table.iter().find(|[kind, _]| *kind == wanted))
+        .map_or(0, |[_, value]| value)
+}
+
+/// The register sets in the signal frame and the size of their area, from the bytes that the kernel leaves for software in the
+/// FXSAVE area (`struct _fpx_sw_bytes`, arch/x86/include/uapi/asm/sigcontext.h). Zeros when the area is an old one.
+pub fn xstate(job: &Job) -> (u64, u64) {
+    const MAGIC1: u32 = 0x4650_5853;
+    let fpstate = job.arrival.user().fpstate;
+    if fpstate == 0 {
+        return (0, 0);
+    }
+    // SAFETY: a frame with an FPU area has at least the 512 bytes of FXSAVE there; these are its last 48.
+    let software = unsafe { &*((fpstate + 464) as *const [u32; 12]) };
+    let [magic, _, low, high, size, ..] = *software;
+    if magic == MAGIC1 { (u64::from(low) | u64::from(high) << 32, u64::from(size)) } else { (0, 0) }
+}
+
+fn cpu_features(auxv: &[u8], xsave: bool) -> u64 {
+    use image::format::cpu_feature;
+    let mut features = if xsave { cpu_feature::XSAVE } else { 0 };
+    if auxv_value(auxv, AT_HWCAP2) & 2 != 0 {
+        features |= cpu_feature::FSGSBASE;
+    }
+    const XTILE_DATA: u64 = 1 << 18;
+    if sys::thread::xstate_permission().unwrap_or(0) & XTILE_DATA != 0 {
+        features |= cpu_feature::AMX;
+    }
+    features
+}
+
+fn signed(text: &[u8]) -> i64 {
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let value = image::number::take_decimal(digits).map_or(0, |(value, _)| value as i64);
+    if negative { value.wrapping_neg() } else { value }
+}
+
+fn hex(text: &[u8]) -> u64 {
+    image::number::take_hex(text).map_or(0, |(value, _)| value)
+}

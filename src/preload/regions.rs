@@ -1,0 +1,203 @@
+//! From the lines of the map to the regions of the image: attributes, files and runs.
+
+use crate::helper::{Snapshot, Stop};
+use crate::maps::Vma;
+use crate::message::{Failure, Kind};
+use crate::pages::{Contents, Pages};
+use crate::scratch::{Growing, Scratch};
+use image::format::{MappedFile, NONE, Region, Time, region_flag, region_kind};
+use image::lines::{Lines, LinesError};
+use image::maps::{LONGEST_LINE, parse_line};
+use image::smaps::vm_flags;
+use sys::fd::{self, open_flag};
+use sys::memory::{self, prot};
+
+/// The tables that describe the address space.
+pub struct Regions {
+    /// By ascending address.
+    pub regions: Growing<Region>,
+    /// The files that they map.
+    pub files: Growing<MappedFile>,
+}
+
+impl Regions {
+    /// Gives the memory back.
+    pub fn unmap(self) {
+        self.regions.unmap();
+        self.files.unmap();
+    }
+}
+
+/// Makes the regions of the snapshot's map, and finds their runs.
+pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
+    let memory = Failure::Scratch;
+    let mut found = Regions { regions: Growing::new().map_err(memory)?, files: Growing::new().map_err(memory)? };
+    let mut attributes = Attributes::open()?;
+    for vma in snapshot.vmas.iter() {
+        let flags = attributes.of(vma)?;
+        let region = describe(vma, flags, scratch, &mut found)?;
+        let contents = contents(&region);
+        let first_load = pages.loads.len();
+        let runs = pages.add(vma, contents)?;
+        let region = Region {
+            flags: region.flags | runs.flags,
+            first_load: first_load as u32,
+            loads: (pages.loads.len() - first_load) as u32,
+            ..region
+        };
+        found.regions.push(region).map_err(memory)?;
+    }
+    attributes.close();
+    Ok(found)
+}
+
+/// What of a region is saved by address.
+fn contents(region: &Region) -> Contents {
+    match region.kind {
+        _ if region.flags & region_flag::DROPPABLE != 0 => Contents::None,
+        region_kind::FILE => Contents::File,
+        region_kind::ANON => Contents::Anonymous,
+        region_kind::VDSO => Contents::File,
+        _ => Contents::None,
+    }
+}
+
+/// Protects again what [`Pages::add`] made readable. Only needed when the writer is not a copy of the target.
+pub fn hide_again(snapshot: &Snapshot) {
+    for vma in snapshot.vmas.iter().filter(|vma| vma.prot & prot::READ == 0 && vma.shared == 0) {
+        // SAFETY: this is the protection that the region had.
+        let _ = unsafe { memory::mprotect(vma.start, vma.end - vma.start, vma.prot) };
+    }
+}
+
+fn describe(vma: &Vma, flags: u32, scratch: &mut Scratch, found: &mut Regions) -> Result<Region, Stop> {
+    let mut region = Region {
+        start: vma.start,
+        end: vma.end,
+        prot: vma.prot,
+        kind: region_kind::ANON,
+        flags: flags | if vma.shared != 0 { region_flag::SHARED } else { 0 },
+        file: NONE,
+        offset: vma.offset,
+        ..Region::default()
+    };
+    let name = scratch.blob(vma.name);
+    match name {
+        b"[heap]" => region.flags |= region_flag::HEAP,
+        b"[stack]" => region.flags |= region_flag::STACK,
+        b"[vdso]" => region.kind = region_kind::VDSO,
+        _ if name.starts_with(b"[vvar") => region.kind = region_kind::VVAR,
+        _ => {}
+    }
+    if let Some(label) = name.strip_prefix(b"[anon:").and_then(|name| name.strip_suffix(b"]")) {
+        // The label is inside the name's blob, but a NUL must stand behind it.
+        let off = vma.name.off as usize + b"[anon:".len();
+        region.name = scratch.copy_bytes(off, label.len())?;
+    }
+    if vma.ino != 0 {
+        let gone = name.strip_suffix(b" (deleted)").is_some();
+        let dev_zero = name.starts_with(b"/dev/zero");
+        if vma.shared != 0 && gone {
+            let kind = Kind { what: "shared memory without a file", advice: "not supported yet" };
+            return Err(Failure::Region(vma.start, kind).into());
+        }
+        if !(dev_zero && vma.shared == 0) {
+            region.kind = if vma.shared != 0 { region_kind::SHARED_FILE } else { region_kind::FILE };
+            region.file = file(vma, scratch, found)?;
+        } else {
+            region.offset = 0;
+        }
+    }
+    Ok(region)
+}
+
+/// The index of the file that a region maps; a library's regions stand together.
+fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, Stop> {
+    let recent = found.files.len().saturating_sub(8);
+    let known = found.files.iter().enumerate().skip(recent).find(|(_, file)| file.ino == vma.ino && file.reserved == low(vma.dev));
+    if let Some((index, _)) = known {
+        return Ok(index as u32);
+    }
+    let full = scratch.blob(vma.name);
+    let deleted = full.ends_with(b" (deleted)");
+    let len = full.len() - if deleted { b" (deleted)".len() } else { 0 };
+    let path = if deleted { scratch.copy_bytes(vma.name.off as usize, len)? } else { vma.name };
+    let mut entry = MappedFile { path, dev: vma.dev, ino: vma.ino, deleted: 1, reserved: low(vma.dev), ..MappedFile::default() };
+    if let Ok(stat) = fd::stat_at(fd::AT_FDCWD, scratch.c_str(path), true) {
+        if stat.ino == vma.ino && !deleted {
+            entry.dev = stat.dev;
+            entry.size = stat.size as u64;
+            entry.mtime = Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 };
+            entry.ctime = Time { sec: stat.ctime, frac: stat.ctime_nsec as i64 };
+            entry.deleted = 0;
+        }
+    }
+    found.files.push(entry).map_err(Failure::Scratch)?;
+    Ok((found.files.len() - 1) as u32)
+}
+
+/// Enough of a device number to tell two files of one inode number apart.
+fn low(dev: u64) -> u32 {
+    dev as u32
+}
+
+/// The attributes of regions, from `/proc/self/smaps`, read along with the map.
+struct Attributes {
+    smaps: i32,
+    lines: Lines<LONGEST_LINE>,
+    /// The region that the text is at, and its flags.
+    at: Option<(u64, u64, u32)>,
+}
+
+const SMAPS: &str = "/proc/self/smaps";
+
+impl Attributes {
+    fn open() -> Result<Self, Stop> {
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+        let smaps = fd::open_at(fd::AT_FDCWD, b"/proc/self/smaps\0", flags, 0).map_err(|e| Failure::Proc(SMAPS, e))?;
+        Ok(Self { smaps, lines: Lines::new(), at: None })
+    }
+
+    fn close(&self) {
+        let _ = fd::close(self.smaps);
+    }
+
+    /// The flags of the region at `vma`: those of the text's region that covers its start. The text may have fewer regions (those that a
+    /// child does not get) and wider ones.
+    fn of(&mut self, vma: &Vma) -> Result<u32, Stop> {
+        loop {
+            match self.at {
+                Some((start, _, _)) if vma.start < start => return Ok(0),
+                Some((_, end, flags)) if vma.start < end => return Ok(flags),
+                _ => {
+                    if !self.advance()? {
+                        return Ok(0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads on to the end of the next region's text; false at the end.
+    fn advance(&mut self) -> Result<bool, Stop> {
+        let smaps = self.smaps;
+        let mut region = None;
+        loop {
+            match self.lines.next_line(&mut |buf| fd::read(smaps, buf)) {
+                Ok(Some(line)) => {
+                    if let Some(flags) = line.strip_prefix(b"VmFlags:") {
+                        let (start, end) = region.ok_or(Failure::ProcText(SMAPS))?;
+                        self.at = Some((start, end, vm_flags(flags)));
+                        return Ok(true);
+                    }
+                    if let Some(line) = parse_line(line) {
+                        region = Some((line.start, line.end));
+                    }
+                }
+                Ok(None) => return Ok(false),
+                Err(LinesError::Read(errno)) => return Err(Failure::Proc(SMAPS, errno).into()),
+                Err(LinesError::TooLong) => return Err(Failure::ProcText(SMAPS).into()),
+            }
+        }
+    }
+}

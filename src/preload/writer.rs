@@ -1,0 +1,146 @@
+//! The image, written in one forward pass: everything is sized before the first byte goes out.
+
+use crate::file::ImageFile;
+use crate::helper::{Job, Snapshot, Stop};
+use crate::message::Failure;
+use crate::notes;
+use crate::pages::Pages;
+use crate::process;
+use crate::regions::{self, Regions};
+use crate::scratch::{Growing, Scratch};
+use image::chunks::{Cutter, Piece};
+use image::crc::crc32c_append;
+use image::elf::Phdr;
+use image::format::CHUNK;
+use image::plain::{bytes_of, bytes_of_slice};
+use image::write::{Layout, seal, sums_header};
+use sys::Errno;
+use sys::fd::{self, IoVec};
+
+/// Writes the image of `snapshot` to `file`.
+pub fn write(job: &Job, snapshot: &mut Snapshot, scratch: &mut Scratch, file: &mut ImageFile) -> Result<(), Stop> {
+    let mut pages = Pages::new()?;
+    let regions = regions::find(snapshot, scratch, &mut pages)?;
+    process::complete(&mut snapshot.process, job, scratch)?;
+    let (layout, mut notes) = lay_out(job, snapshot, scratch, &pages, &regions)?;
+    for load in pages.loads.iter_mut() {
+        load.p_offset = if load.p_filesz == 0 { 0 } else { load.p_offset + layout.data_off };
+    }
+    let note_phdr = layout.note_phdr();
+    let front = crc32c_append(layout.front_crc(), bytes_of(&note_phdr));
+    seal(&mut notes, &layout, crc32c_append(front, bytes_of_slice(&pages.loads)))
+        .ok_or(Failure::ProcText("the image's own layout"))?;
+    let out = file.fd;
+    write_all(out, bytes_of(&layout.ehdr()))?;
+    if let Some(section) = layout.section_zero() {
+        write_all(out, &section)?;
+    }
+    write_all(out, bytes_of(&note_phdr))?;
+    write_all(out, bytes_of_slice(&pages.loads))?;
+    write_all(out, &notes)?;
+    write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
+    let sums = write_pages(out, &pages.loads)?;
+    write_all(out, bytes_of(&sums_header(&sums)))?;
+    write_all(out, bytes_of_slice(&sums))?;
+    regions::hide_again(snapshot);
+    regions.unmap();
+    pages.unmap();
+    notes.unmap();
+    sums.unmap();
+    Ok(())
+}
+
+/// Builds the notes, in a buffer that is doubled until they fit, and lays out the file around them.
+fn lay_out(
+    job: &Job,
+    snapshot: &Snapshot,
+    scratch: &Scratch,
+    pages: &Pages,
+    regions: &Regions,
+) -> Result<(Layout, Growing<u8>), Stop> {
+    let mut size = 256 * 1024;
+    loop {
+        let mut buf = Growing::<u8>::new().map_err(Failure::Scratch)?;
+        buf.extend_zeros(size).map_err(Failure::Scratch)?;
+        match notes::build(&mut buf, job, snapshot, scratch, pages, regions) {
+            Ok(len) => {
+                buf.truncate(len);
+                let loads = pages.loads.len() as u64;
+                let layout = Layout::new(loads, len as u64, pages.data_len).ok_or(Failure::Write(Errno::EFBIG))?;
+                return Ok((layout, buf));
+            }
+            Err(image::write::Full) => {
+                buf.unmap();
+                size = size.checked_mul(2).ok_or(Failure::Scratch(Errno::ENOMEM))?;
+            }
+        }
+    }
+}
+
+/// Writes the page data, and sums each chunk while it is in the cache.
+fn write_pages(out: i32, loads: &[Phdr]) -> Result<Growing<u32>, Failure> {
+    /// Parts of one writev(2) call: a chunk has at most 64 pages.
+    const PARTS: usize = (CHUNK / image::format::PAGE) as usize;
+    let mut sums = Growing::new().map_err(Failure::Scratch)?;
+    let mut parts = [IoVec { base: 0, len: 0 }; PARTS];
+    let mut used = 0;
+    let mut sum = 0;
+    let pieces = loads.iter().map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
+    for cut in Cutter::new(pieces, CHUNK) {
+        // SAFETY: the run was found readable, in memory that nobody changes now.
+        let bytes = unsafe { core::slice::from_raw_parts(cut.addr as *const u8, cut.len as usize) };
+        sum = crc32c_append(sum, bytes);
+        if let Some(part) = parts.get_mut(used) {
+            *part = IoVec { base: cut.addr as usize, len: cut.len as usize };
+            used += 1;
+        }
+        if cut.ends_chunk {
+            write_parts(out, parts.get_mut(..used).unwrap_or_default())?;
+            sums.push(sum).map_err(Failure::Scratch)?;
+            (used, sum) = (0, 0);
+        }
+    }
+    Ok(sums)
+}
+
+/// writev(2) until everything is written.
+fn write_parts(out: i32, parts: &mut [IoVec]) -> Result<(), Failure> {
+    let mut done = 0;
+    while let Some(rest) = parts.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let mut written = match fd::write_vector(out, rest) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(Failure::Write(errno)),
+            Ok(0) => return Err(Failure::Write(Errno::EIO)),
+            Ok(written) => written,
+        };
+        for part in rest {
+            let taken = written.min(part.len);
+            part.base += taken;
+            part.len -= taken;
+            written -= taken;
+            if part.len > 0 {
+                break;
+            }
+            done += 1;
+        }
+    }
+    Ok(())
+}
+
+/// write(2) until everything is written.
+pub fn write_all(out: i32, mut bytes: &[u8]) -> Result<(), Failure> {
+    while !bytes.is_empty() {
+        match fd::write(out, bytes) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Failure::Write(errno)),
+            Ok(0) => return Err(Failure::Write(Errno::EIO)),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+fn write_zeros(out: i32, len: u64) -> Result<(), Failure> {
+    static ZEROS: [u8; image::format::PAGE as usize] = [0; image::format::PAGE as usize];
+    write_all(out, ZEROS.get(..len as usize).unwrap_or_default())
+}
