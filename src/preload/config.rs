@@ -119,7 +119,11 @@ impl Config {
         } else if let Some(name) = variable.strip_prefix(b"SIGNAL=") {
             match signal_number(name) {
                 Some(number) => self.signal = number,
-                None => bad(b"CKPT_SIGNAL", name, "a name like USR1 or RTMIN+3, or a number from 1 to 64, but KILL and STOP"),
+                None => bad(
+                    b"CKPT_SIGNAL",
+                    name,
+                    "a name like USR1 or RTMIN+3, or a number from 1 to 64, but KILL and STOP",
+                ),
             }
         } else if let Some(value) = variable.strip_prefix(b"FOREGROUND=") {
             match value {
@@ -133,14 +137,21 @@ impl Config {
 
 fn bad(name: &[u8], value: &[u8], wanted: &str) {
     let mut line = Line::<512>::new();
-    line.text("ckpt: ").bytes(name).text("=").quoted(value).text(" is not ").text(wanted).text("; using the default").send(2);
+    line.text("ckpt: ")
+        .bytes(name)
+        .text("=")
+        .quoted(value)
+        .text(" is not ")
+        .text(wanted)
+        .text("; using the default")
+        .send(2);
 }
 
 /// The signals by number, without their `SIG`.
 const NAMES: [&[u8]; 32] = [
-    b"", b"HUP", b"INT", b"QUIT", b"ILL", b"TRAP", b"ABRT", b"BUS", b"FPE", b"", b"USR1", b"SEGV", b"USR2", b"PIPE", b"ALRM",
-    b"TERM", b"STKFLT", b"CHLD", b"CONT", b"", b"TSTP", b"TTIN", b"TTOU", b"URG", b"XCPU", b"XFSZ", b"VTALRM", b"PROF", b"WINCH",
-    b"IO", b"PWR", b"SYS",
+    b"", b"HUP", b"INT", b"QUIT", b"ILL", b"TRAP", b"ABRT", b"BUS", b"FPE", b"", b"USR1", b"SEGV", b"USR2",
+    b"PIPE", b"ALRM", b"TERM", b"STKFLT", b"CHLD", b"CONT", b"", b"TSTP", b"TTIN", b"TTOU", b"URG", b"XCPU",
+    b"XFSZ", b"VTALRM", b"PROF", b"WINCH", b"IO", b"PWR", b"SYS",
 ];
 
 /// A signal by name, with or without `SIG`, by `RTMIN+n`, or by number. KILL (9) and STOP (19) cannot be caught and are none.

@@ -25,8 +25,14 @@ impl ImageFile {
         // A name has at most 255 bytes, of which the suffix needs some.
         temporary.bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes()));
         let [sec, nsec] = sys::time::now(sys::time::clock::REALTIME);
-        temporary.text(".").dec(u64::from(pid)).text(".").bare_hex((sec as u64) << 30 | nsec as u64).text(".tmp\0");
-        let flags = open_flag::RDWR | open_flag::CREAT | open_flag::EXCL | open_flag::NOFOLLOW | open_flag::CLOEXEC;
+        temporary
+            .text(".")
+            .dec(u64::from(pid))
+            .text(".")
+            .bare_hex((sec as u64) << 30 | nsec as u64)
+            .text(".tmp\0");
+        let flags =
+            open_flag::RDWR | open_flag::CREAT | open_flag::EXCL | open_flag::NOFOLLOW | open_flag::CLOEXEC;
         let fd = match fd::open_at(dir, temporary.as_bytes(), flags, 0o600) {
             Ok(fd) => fd,
             Err(errno) => {
@@ -90,7 +96,9 @@ fn expand(pid: u32, generation: u32) -> Result<(Line<PATH_MAX>, Line<256>), Fail
             (b'%', Some((b'e', more))) => {
                 let mut comm = [0u8; 16];
                 // SAFETY: PR_GET_NAME stores 16 bytes.
-                let _ = unsafe { sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0]) };
+                let _ = unsafe {
+                    sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0])
+                };
                 for &byte in comm.iter().take_while(|byte| **byte != 0) {
                     path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
                 }

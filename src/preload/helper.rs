@@ -11,16 +11,15 @@
 //! child to wait for. Neither has an exit signal.
 
 use crate::arrival::Arrival;
-use crate::config;
 use crate::file::ImageFile;
 use crate::message::Failure;
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
 use crate::{descriptors, maps, process, writer};
 use core::arch::global_asm;
-use image::format::{Descriptor, OpenFile, Process};
+use image::format::{Descriptor, OpenFile, Process, Thread};
 use sys::line::Line;
-use sys::{fd, process as sysprocess, signal};
+use sys::process as sysprocess;
 
 global_asm!(
     include_str!("../../asm/clone.s"),
@@ -34,6 +33,7 @@ unsafe extern "C" {
 }
 
 /// One save.
+#[repr(C)]
 pub struct Job<'a> {
     /// The thread that leads.
     pub arrival: &'a Arrival,
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub files: List<OpenFile>,
     /// Its descriptors.
     pub descriptors: List<Descriptor>,
+    /// Its threads.
+    pub threads: List<Thread>,
 }
 
 /// Why collecting stopped.
@@ -82,7 +84,9 @@ impl From<Failure> for Stop {
 pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     sys::cpu::open_protection_keys();
     let generation = crate::resume::next_generation();
-    let mut job = Job { arrival, own: OwnState::ask(arrival), pid: sysprocess::pid(), generation };
+    let own = OwnState::ask();
+    crate::resume::remember(own.tid, own.tid_address);
+    let mut job = Job { arrival, own, pid: sysprocess::pid(), generation };
     // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
     let helper = unsafe { ckpt_vfork(run, &mut job) };
     if helper > 0 {
@@ -121,16 +125,19 @@ fn save(job: &mut Job) {
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch) -> Result<(), Stop> {
     let vmas = maps::read(scratch)?;
-    let (files, descriptors) = descriptors::read(job.pid, scratch)?;
+    let (files, descriptors) = descriptors::read(scratch)?;
     let process = process::ask(job, scratch)?;
-    let snapshot = Snapshot { process, vmas, files, descriptors };
+    let thread = job.own.describe(job.arrival, scratch)?;
+    let mut threads = scratch.list();
+    scratch.push(&mut threads, thread)?;
+    let mut snapshot = Snapshot { process, vmas, files, descriptors, threads };
     let mut file = ImageFile::create(job.pid, job.generation)?;
-    let written = writer::write(job, &snapshot, scratch, &mut file);
-    match written.and_then(|()| file.finish()) {
+    let written = writer::write(job, &mut snapshot, scratch, &mut file);
+    match written.and_then(|()| Ok(file.finish()?)) {
         Ok(()) => Ok(()),
-        Err(failure) => {
+        Err(stop) => {
             file.discard();
-            Err(failure.into())
+            Err(stop)
         }
     }
 }
@@ -142,5 +149,4 @@ fn tell(job: &Job, failure: Failure) {
     line.text("ckpt: ");
     failure.describe(&mut line);
     line.send(2);
-    let _ = (config::get(), fd::AT_FDCWD, signal::SIGNALS);
 }

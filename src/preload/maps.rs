@@ -65,7 +65,12 @@ pub fn read(scratch: &mut Scratch) -> Result<List<Vma>, Stop> {
 #[derive(Default)]
 struct LastName(Blob);
 
-fn add(line: &MapsLine<'_>, scratch: &mut Scratch, vmas: &mut List<Vma>, last: &mut LastName) -> Result<(), Stop> {
+fn add(
+    line: &MapsLine<'_>,
+    scratch: &mut Scratch,
+    vmas: &mut List<Vma>,
+    last: &mut LastName,
+) -> Result<(), Stop> {
     // The same page in every process, at the same place.
     if line.name == b"[vsyscall]" {
         return Ok(());
@@ -115,18 +120,30 @@ fn name(raw: &[u8], scratch: &mut Scratch, last: &mut LastName) -> Result<Blob, 
 fn check(line: &MapsLine<'_>) -> Result<(), Stop> {
     let refuse = |what, advice| Err(Failure::Region(line.start, Kind { what, advice }).into());
     if line.name.starts_with(b"/SYSV") && line.deleted().is_some() {
-        return refuse("System V shared memory", "detach it before the save (shmdt), or use mmap or memfd_create");
+        return refuse(
+            "System V shared memory",
+            "detach it before the save (shmdt), or use mmap or memfd_create",
+        );
     }
     if line.name.starts_with(b"/anon_hugepage") {
-        return refuse("made of huge pages of hugetlbfs", "use transparent huge pages (madvise MADV_HUGEPAGE)");
+        return refuse(
+            "made of huge pages of hugetlbfs",
+            "use transparent huge pages (madvise MADV_HUGEPAGE)",
+        );
     }
     if line.name.starts_with(b"/[aio]") {
         return refuse("an AIO context", "end it before the save (io_destroy)");
     }
     if line.name.starts_with(b"anon_inode:") {
-        return refuse("a mapping of a kernel object (io_uring, perf or the like)", "close it before the save");
+        return refuse(
+            "a mapping of a kernel object (io_uring, perf or the like)",
+            "close it before the save",
+        );
     }
-    if line.name.starts_with(b"/dev/") && !line.name.starts_with(b"/dev/zero") && !line.name.starts_with(b"/dev/shm/") {
+    if line.name.starts_with(b"/dev/")
+        && !line.name.starts_with(b"/dev/zero")
+        && !line.name.starts_with(b"/dev/shm/")
+    {
         return refuse("a mapping of a device", "unmap it before the save");
     }
     Ok(())

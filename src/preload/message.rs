@@ -58,16 +58,27 @@ impl Failure {
         };
         match self {
             Self::Scratch(e) => errno(line, "memory for tables", e, "raise the memory limit (ulimit -v)"),
-            Self::Proc(name, e) => errno(line, name, e, "a save needs /proc of this process, mounted and readable"),
+            Self::Proc(name, e) => {
+                errno(line, name, e, "a save needs /proc of this process, mounted and readable")
+            }
             Self::ProcText(name) => {
-                line.text(name).text(": not in the form of proc(5); please report it with the kernel's version");
+                line.text(name)
+                    .text(": not in the form of proc(5); please report it with the kernel's version");
             }
             Self::Ask(what, e) => errno(line, what, e, "the kernel or a seccomp filter refuses it"),
-            Self::Directory(e) => errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place"),
-            Self::Create(e) => errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place"),
-            Self::Write(e) => errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place"),
+            Self::Directory(e) => {
+                errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place")
+            }
+            Self::Create(e) => {
+                errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place")
+            }
+            Self::Write(e) => {
+                errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place")
+            }
             Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
-            Self::Rename(e) => errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name"),
+            Self::Rename(e) => {
+                errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name")
+            }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");
             }
@@ -79,10 +90,20 @@ impl Failure {
                 line.text("the process has ").dec(u64::from(n)).text(" threads; save it while it has one");
             }
             Self::Descriptor(fd, kind) => {
-                line.text("descriptor ").int(i64::from(fd)).text(" is ").text(kind.what).text("; ").text(kind.advice);
+                line.text("descriptor ")
+                    .int(i64::from(fd))
+                    .text(" is ")
+                    .text(kind.what)
+                    .text("; ")
+                    .text(kind.advice);
             }
             Self::Region(addr, kind) => {
-                line.text("the memory at ").hex(addr).text(" is ").text(kind.what).text("; ").text(kind.advice);
+                line.text("the memory at ")
+                    .hex(addr)
+                    .text(" is ")
+                    .text(kind.what)
+                    .text("; ")
+                    .text(kind.advice);
             }
             Self::Process(kind) => {
                 line.text("the process has ").text(kind.what).text("; ").text(kind.advice);

@@ -68,12 +68,13 @@ impl Pages {
         })
     }
 
-    /// Closes the page map.
-    pub fn close(&mut self) {
+    /// Gives everything back.
+    pub fn unmap(self) {
         if self.pagemap >= 0 {
             let _ = fd::close(self.pagemap);
         }
-        self.pagemap = -1;
+        self.loads.unmap();
+        self.guards.unmap();
     }
 
     /// Appends the `PT_LOAD`s of a region.
@@ -221,7 +222,8 @@ impl Pages {
         let mut count = 0;
         for (i, entry) in entries.iter().take(read.min(want)).enumerate() {
             let bit = |n: u32, category: u64| if entry >> n & 1 != 0 { category } else { 0 };
-            let categories = bit(63, page::PRESENT) | bit(62, page::SWAPPED) | bit(61, page::FILE) | bit(58, page::GUARD);
+            let categories =
+                bit(63, page::PRESENT) | bit(62, page::SWAPPED) | bit(61, page::FILE) | bit(58, page::GUARD);
             if categories & (page::PRESENT | page::SWAPPED | page::GUARD) != 0 {
                 let at = start + i as u64 * PAGE;
                 *out.get_mut(count)? = PageRegion { start: at, end: at + PAGE, categories };

@@ -1,11 +1,12 @@
 //! The state of the process as a whole.
 
 use crate::arrival::ckpt_resume;
+use crate::config;
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
 use crate::scratch::Scratch;
-use crate::config;
 use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer};
+use image::plain::read;
 use sys::fd::{self, open_flag};
 use sys::process::{self as ask, pr};
 use sys::time::{clock, now};
@@ -116,17 +117,16 @@ fn kernel(scratch: &mut Scratch) -> Result<Blob, Stop> {
 fn memory_map(scratch: &mut Scratch) -> Result<MemoryMap, Stop> {
     const NAME: &str = "/proc/self/stat";
     let text = file(b"/proc/self/stat\0", NAME, scratch)?;
-    let stat = image::stat::parse(scratch.blob(text)).ok_or(Failure::ProcText(NAME))?;
-    Ok(MemoryMap { brk: sys::process::program_break(), ..stat })
+    let stat = image::stat::Stat::parse(scratch.blob(text)).ok_or(Failure::ProcText(NAME))?;
+    Ok(MemoryMap { brk: sys::process::program_break(), ..stat.mm })
 }
 
 const AT_HWCAP2: u64 = 26;
 const AT_SYSINFO_EHDR: u64 = 33;
 
 fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
-    image::plain::Table::<[u64; 2]>::new(auxv)
-        .and_then(|table| table.iter().find(|[kind, _]| *kind == wanted))
-        .map_or(0, |[_, value]| value)
+    let mut words = auxv.chunks_exact(16).map(|pair| (read::<u64>(pair, 0), read::<u64>(pair, 8)));
+    words.find(|(kind, _)| *kind == Some(wanted)).and_then(|(_, value)| value).unwrap_or(0)
 }
 
 /// The register sets in the signal frame and the size of their area, from the bytes that the kernel leaves for software in the

@@ -8,7 +8,7 @@ use crate::scratch::{Growing, Scratch};
 use image::format::{MappedFile, NONE, Region, Time, region_flag, region_kind};
 use image::lines::{Lines, LinesError};
 use image::maps::{LONGEST_LINE, parse_line};
-use image::smaps::vm_flags;
+use image::smaps::{VmFlags, trait_flag, vm_flags};
 use sys::fd::{self, open_flag};
 use sys::memory::{self, prot};
 
@@ -31,11 +31,13 @@ impl Regions {
 /// Makes the regions of the snapshot's map, and finds their runs.
 pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
     let memory = Failure::Scratch;
-    let mut found = Regions { regions: Growing::new().map_err(memory)?, files: Growing::new().map_err(memory)? };
+    let mut found =
+        Regions { regions: Growing::new().map_err(memory)?, files: Growing::new().map_err(memory)? };
     let mut attributes = Attributes::open()?;
     for vma in snapshot.vmas.iter() {
         let flags = attributes.of(vma)?;
-        let region = describe(vma, flags, scratch, &mut found)?;
+        check(vma, flags, scratch)?;
+        let region = describe(vma, flags.region, scratch, &mut found)?;
         let contents = contents(&region);
         let first_load = pages.loads.len();
         let runs = pages.add(vma, contents)?;
@@ -49,6 +51,28 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
     }
     attributes.close();
     Ok(found)
+}
+
+/// Refuses what cannot be restored.
+fn check(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Result<(), Stop> {
+    let refuse = |what, advice| Err(Failure::Region(vma.start, Kind { what, advice }).into());
+    let of_kernel = scratch.blob(vma.name).starts_with(b"[v");
+    if flags.traits & trait_flag::HUGETLB != 0 {
+        return refuse(
+            "made of huge pages of hugetlbfs",
+            "use transparent huge pages (madvise MADV_HUGEPAGE)",
+        );
+    }
+    if flags.traits & trait_flag::USERFAULT != 0 {
+        return refuse("watched by userfaultfd", "unregister it before the save");
+    }
+    if flags.traits & trait_flag::SHADOW_STACK != 0 {
+        return refuse("a shadow stack", "run without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)");
+    }
+    if flags.traits & (trait_flag::DEVICE | trait_flag::MIXED) != 0 && !of_kernel {
+        return refuse("memory of a device", "unmap it before the save");
+    }
+    Ok(())
 }
 
 /// What of a region is saved by address.
@@ -89,14 +113,14 @@ fn describe(vma: &Vma, flags: u32, scratch: &mut Scratch, found: &mut Regions) -
         _ if name.starts_with(b"[vvar") => region.kind = region_kind::VVAR,
         _ => {}
     }
-    if let Some(label) = name.strip_prefix(b"[anon:").and_then(|name| name.strip_suffix(b"]")) {
+    let label = name.strip_prefix(b"[anon:").and_then(|name| name.strip_suffix(b"]")).map(<[u8]>::len);
+    let gone = name.ends_with(b" (deleted)");
+    let dev_zero = name.starts_with(b"/dev/zero");
+    if let Some(len) = label {
         // The label is inside the name's blob, but a NUL must stand behind it.
-        let off = vma.name.off as usize + b"[anon:".len();
-        region.name = scratch.copy_bytes(off, label.len())?;
+        region.name = scratch.copy_bytes(vma.name.off as usize + b"[anon:".len(), len)?;
     }
     if vma.ino != 0 {
-        let gone = name.strip_suffix(b" (deleted)").is_some();
-        let dev_zero = name.starts_with(b"/dev/zero");
         if vma.shared != 0 && gone {
             let kind = Kind { what: "shared memory without a file", advice: "not supported yet" };
             return Err(Failure::Region(vma.start, kind).into());
@@ -114,7 +138,12 @@ fn describe(vma: &Vma, flags: u32, scratch: &mut Scratch, found: &mut Regions) -
 /// The index of the file that a region maps; a library's regions stand together.
 fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, Stop> {
     let recent = found.files.len().saturating_sub(8);
-    let known = found.files.iter().enumerate().skip(recent).find(|(_, file)| file.ino == vma.ino && file.reserved == low(vma.dev));
+    let known = found
+        .files
+        .iter()
+        .enumerate()
+        .skip(recent)
+        .find(|(_, file)| file.ino == vma.ino && file.reserved == low(vma.dev));
     if let Some((index, _)) = known {
         return Ok(index as u32);
     }
@@ -122,7 +151,14 @@ fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, St
     let deleted = full.ends_with(b" (deleted)");
     let len = full.len() - if deleted { b" (deleted)".len() } else { 0 };
     let path = if deleted { scratch.copy_bytes(vma.name.off as usize, len)? } else { vma.name };
-    let mut entry = MappedFile { path, dev: vma.dev, ino: vma.ino, deleted: 1, reserved: low(vma.dev), ..MappedFile::default() };
+    let mut entry = MappedFile {
+        path,
+        dev: vma.dev,
+        ino: vma.ino,
+        deleted: 1,
+        reserved: low(vma.dev),
+        ..MappedFile::default()
+    };
     if let Ok(stat) = fd::stat_at(fd::AT_FDCWD, scratch.c_str(path), true) {
         if stat.ino == vma.ino && !deleted {
             entry.dev = stat.dev;
@@ -146,7 +182,7 @@ struct Attributes {
     smaps: i32,
     lines: Lines<LONGEST_LINE>,
     /// The region that the text is at, and its flags.
-    at: Option<(u64, u64, u32)>,
+    at: Option<(u64, u64, VmFlags)>,
 }
 
 const SMAPS: &str = "/proc/self/smaps";
@@ -154,7 +190,8 @@ const SMAPS: &str = "/proc/self/smaps";
 impl Attributes {
     fn open() -> Result<Self, Stop> {
         let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let smaps = fd::open_at(fd::AT_FDCWD, b"/proc/self/smaps\0", flags, 0).map_err(|e| Failure::Proc(SMAPS, e))?;
+        let smaps = fd::open_at(fd::AT_FDCWD, b"/proc/self/smaps\0", flags, 0)
+            .map_err(|e| Failure::Proc(SMAPS, e))?;
         Ok(Self { smaps, lines: Lines::new(), at: None })
     }
 
@@ -164,14 +201,14 @@ impl Attributes {
 
     /// The flags of the region at `vma`: those of the text's region that covers its start. The text may have fewer regions (those that a
     /// child does not get) and wider ones.
-    fn of(&mut self, vma: &Vma) -> Result<u32, Stop> {
+    fn of(&mut self, vma: &Vma) -> Result<VmFlags, Stop> {
         loop {
             match self.at {
-                Some((start, _, _)) if vma.start < start => return Ok(0),
+                Some((start, _, _)) if vma.start < start => return Ok(VmFlags::default()),
                 Some((_, end, flags)) if vma.start < end => return Ok(flags),
                 _ => {
                     if !self.advance()? {
-                        return Ok(0);
+                        return Ok(VmFlags::default());
                     }
                 }
             }
@@ -185,9 +222,9 @@ impl Attributes {
         loop {
             match self.lines.next_line(&mut |buf| fd::read(smaps, buf)) {
                 Ok(Some(line)) => {
-                    if let Some(flags) = line.strip_prefix(b"VmFlags:") {
+                    if let Some(flags) = vm_flags(line) {
                         let (start, end) = region.ok_or(Failure::ProcText(SMAPS))?;
-                        self.at = Some((start, end, vm_flags(flags)));
+                        self.at = Some((start, end, flags));
                         return Ok(true);
                     }
                     if let Some(line) = parse_line(line) {

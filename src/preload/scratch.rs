@@ -33,7 +33,16 @@ impl Scratch {
     /// Maps a scratch of `len` bytes.
     pub fn new(len: u64) -> sys::Result<Self> {
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let base = unsafe { memory::mmap(0, len, prot::READ | prot::WRITE, map::SHARED | map::ANONYMOUS | map::NORESERVE, -1, 0) }?;
+        let base = unsafe {
+            memory::mmap(
+                0,
+                len,
+                prot::READ | prot::WRITE,
+                map::SHARED | map::ANONYMOUS | map::NORESERVE,
+                -1,
+                0,
+            )
+        }?;
         Ok(Self { base, len, low: base, high: base + len / 2 })
     }
 
@@ -103,6 +112,20 @@ impl Scratch {
         Ok(Blob { off, len })
     }
 
+    /// Copies a part of the bytes, from `off`, into a blob of its own.
+    pub fn copy_bytes(&mut self, off: usize, len: usize) -> Result<Blob, Full> {
+        let start = self.base + self.len / 2;
+        // SAFETY: the used part of the upper half, apart from the room that is written to.
+        let used = unsafe { core::slice::from_raw_parts(start as *const u8, (self.high - start) as usize) };
+        let part = used.get(off..).and_then(|rest| rest.get(..len)).ok_or(Full)?;
+        self.bytes(part)
+    }
+
+    /// The bytes of a blob and the NUL behind them.
+    pub fn c_str(&self, blob: Blob) -> &[u8] {
+        self.blob(Blob { len: blob.len.saturating_add(1), ..blob })
+    }
+
     /// All bytes so far.
     pub fn all_bytes(&self) -> &[u8] {
         let start = self.base + self.len / 2;
@@ -159,7 +182,9 @@ impl<T: Plain> Growing<T> {
     pub fn new() -> sys::Result<Self> {
         const FIRST: u64 = 64 * 1024;
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let base = unsafe { memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0) }?;
+        let base = unsafe {
+            memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0)
+        }?;
         Ok(Self { base, mapped: FIRST, len: 0, kind: PhantomData })
     }
 

@@ -9,10 +9,10 @@ use sys::{signal::greg, thread};
 /// State that the kernel tells to its owner only.
 #[derive(Clone, Copy, Default)]
 pub struct OwnState {
-    tid: u32,
+    pub tid: u32,
     fs_base: u64,
     gs_base: u64,
-    tid_address: u64,
+    pub tid_address: u64,
     pdeathsig: u32,
     timerslack: u64,
     comm: [u8; 16],
@@ -22,8 +22,7 @@ pub struct OwnState {
 
 impl OwnState {
     /// Asks for it. Needs no descriptor.
-    pub fn ask(arrival: &Arrival) -> Self {
-        let _ = arrival;
+    pub fn ask() -> Self {
         let mut own = Self {
             tid: thread::tid(),
             fs_base: thread::fs_base().unwrap_or(0),
@@ -99,7 +98,9 @@ fn rseq_area(fs_base: u64) -> (u64, u32) {
     // SAFETY: the dynamic linker filled in the addresses of glibc's constants, or zero.
     let (offset, size) = unsafe { (ckpt_rseq_offset.as_ref(), ckpt_rseq_size.as_ref()) };
     match (offset, size) {
-        (Some(&offset), Some(&size)) if size > 0 => (fs_base.wrapping_add_signed(offset), size.max(REGISTERED)),
+        (Some(&offset), Some(&size)) if size > 0 => {
+            (fs_base.wrapping_add_signed(offset), size.max(REGISTERED))
+        }
         _ => (0, 0),
     }
 }
@@ -109,8 +110,21 @@ fn registers(arrival: &Arrival, fs_base: u64, gs_base: u64) -> [u64; 23] {
     let user = arrival.user();
     let g = &user.gregs;
     [
-        g[greg::R15], g[greg::R14], g[greg::R13], g[greg::R12], g[greg::RBP], g[greg::RBX], g[greg::R11], g[greg::R10],
-        g[greg::R9], g[greg::R8], g[greg::RAX], g[greg::RCX], g[greg::RDX], g[greg::RSI], g[greg::RDI],
+        g[greg::R15],
+        g[greg::R14],
+        g[greg::R13],
+        g[greg::R12],
+        g[greg::RBP],
+        g[greg::RBX],
+        g[greg::R11],
+        g[greg::R10],
+        g[greg::R9],
+        g[greg::R8],
+        g[greg::RAX],
+        g[greg::RCX],
+        g[greg::RDX],
+        g[greg::RSI],
+        g[greg::RDI],
         u64::MAX, // orig_rax: the frame does not have it
         g[greg::RIP],
         user.segments & 0xffff,

@@ -18,7 +18,12 @@ use sys::Errno;
 use sys::fd::{self, IoVec};
 
 /// Writes the image of `snapshot` to `file`.
-pub fn write(job: &Job, snapshot: &mut Snapshot, scratch: &mut Scratch, file: &mut ImageFile) -> Result<(), Stop> {
+pub fn write(
+    job: &Job,
+    snapshot: &mut Snapshot,
+    scratch: &mut Scratch,
+    file: &mut ImageFile,
+) -> Result<(), Stop> {
     let mut pages = Pages::new()?;
     let regions = regions::find(snapshot, scratch, &mut pages)?;
     process::complete(&mut snapshot.process, job, scratch)?;
@@ -66,7 +71,8 @@ fn lay_out(
             Ok(len) => {
                 buf.truncate(len);
                 let loads = pages.loads.len() as u64;
-                let layout = Layout::new(loads, len as u64, pages.data_len).ok_or(Failure::Write(Errno::EFBIG))?;
+                let layout =
+                    Layout::new(loads, len as u64, pages.data_len).ok_or(Failure::Write(Errno::EFBIG))?;
                 return Ok((layout, buf));
             }
             Err(image::write::Full) => {
