@@ -695,7 +695,8 @@ plain! {
     pub struct ObjectRun[24] {
         /// Offset in the object in bytes, a multiple of [`PAGE`].
         pub offset: u64,
-        /// Offset in the image, inside the page data, a multiple of [`PAGE`].
+        /// Offset in the image: behind the data of the run before it in OBJECT_RUNS, the first one behind that of the last `PT_LOAD` which
+        /// is not a [`RUN_OBJECT`].
         pub data: u64,
         /// Length in bytes, a multiple of [`PAGE`]; may go beyond the object's end, with zeros.
         pub len: u64,
