@@ -22,8 +22,9 @@ impl ImageFile {
         let (dir, name) = expand(pid, generation)?;
         let dir = open_dir(dir.as_bytes()).map_err(Failure::Directory)?;
         let mut temporary = Line::new();
-        // A name has at most 255 bytes, of which the suffix needs some.
-        temporary.bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes()));
+        // A name has at most 255 bytes, of which the suffix needs some. Without its NUL, or this would be the image itself.
+        let stem = name.as_bytes().strip_suffix(b"\0").unwrap_or(name.as_bytes());
+        temporary.bytes(stem.get(..200).unwrap_or(stem));
         let [sec, nsec] = sys::time::now(sys::time::clock::REALTIME);
         temporary
             .text(".")
