@@ -30,6 +30,7 @@ mod scratch;
 mod start;
 mod thread;
 mod writer;
+mod xstate;
 
 use core::arch::global_asm;
 

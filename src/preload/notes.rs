@@ -4,6 +4,7 @@ use crate::helper::{Job, Snapshot};
 use crate::pages::Pages;
 use crate::regions::Regions;
 use crate::scratch::Scratch;
+use crate::xstate;
 use image::elf::{
     NT_AUXV, NT_FILE, NT_FPREGSET, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE, OWNER_CORE,
     OWNER_LINUX, Prpsinfo, Prstatus, UserRegs,
@@ -84,13 +85,8 @@ fn standard_thread(notes: &mut Notes<'_>, snapshot: &Snapshot, thread: &Thread) 
         // SAFETY: the size is the one that the kernel wrote into the frame for this very area.
         let area =
             unsafe { core::slice::from_raw_parts(user.fpstate as *const u8, process.xstate_size as usize) };
-        // In a core file the bytes that the frame has for software hold XCR0 instead (Documentation: include/asm/fpu/xstate, XSTATE_FX_SW).
-        const XCR0: core::ops::Range<usize> = 464..512;
         notes.begin(OWNER_LINUX, NT_X86_XSTATE)?;
-        notes.push(area.get(..XCR0.start).unwrap_or_default())?;
-        notes.push(bytes_of(&process.xcr0))?;
-        notes.push(&[0; 40])?;
-        notes.push(area.get(XCR0.end..).unwrap_or_default())?;
+        xstate::push(notes, area, process.xcr0)?;
         notes.end()?;
     }
     Ok(())

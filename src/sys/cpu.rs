@@ -11,3 +11,10 @@ pub fn open_protection_keys() {
         unsafe { core::arch::asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0, options(nostack, nomem)) };
     }
 }
+
+/// Where a register set lies in the XSAVE area in its standard form, and its size, in bytes (CPUID leaf 0xd). `number` is
+/// its bit in XCR0, 2 or more; the CPU must have it.
+pub fn xsave_place(number: u32) -> (usize, usize) {
+    let place = __cpuid_count(0xd, number);
+    (place.ebx as usize, place.eax as usize)
+}
