@@ -1,12 +1,12 @@
 //! The victims themselves: each must pass when nobody touches it, or its other tests would prove nothing.
 
-use harness::{Place, Program, User, victims};
+use harness::{Program, User, passes_by_itself, victims};
 
 #[test]
 fn every_victim_passes_by_itself() {
     for name in victims() {
         for user in User::each() {
-            Place::new(user).start(&Program::victim(&name).without_preload()).passes();
+            passes_by_itself(&Program::victim(&name), user);
         }
     }
 }

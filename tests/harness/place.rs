@@ -1,9 +1,12 @@
 //! The directory in which a target runs.
 
 use crate::{Artifact, Process, Program, User};
+use nix::errno::Errno;
+use nix::libc;
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -85,6 +88,14 @@ impl Place {
         names
     }
 
+    /// Lets a victim pass each of its waits at once.
+    pub fn release_all(&self) {
+        for n in 1..=9 {
+            self.write(&format!("go.{n}"), b"");
+        }
+        self.write("control", &[1; 4096]);
+    }
+
     /// Gives a file to the user who runs the target.
     pub fn own(&self, file: &Path) {
         if self.user != User::Myself {
@@ -97,23 +108,33 @@ impl Place {
     pub fn command(&self, file: &Path) -> Command {
         let mut command = Command::new(file);
         command.current_dir(self.cwd()).env_clear().stdin(Stdio::null());
-        command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").env("HOME", self.cwd());
-        self.user.run(&mut command);
         command
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", self.cwd())
+            .env("VICTIM_DIR", self.cwd());
+        self.user.run(&mut command);
+        close_descriptors(&mut command);
+        command
+    }
+
+    /// Where `program` is run from: its own place, or a copy in the working directory.
+    pub fn executable(&self, program: &Program) -> PathBuf {
+        if !program.copied {
+            return program.file.clone();
+        }
+        let name = program.file.file_name().unwrap();
+        let copy = self.file(name);
+        if !copy.exists() {
+            fs::copy(&program.file, &copy).unwrap();
+            self.own(&copy);
+        }
+        Path::new(".").join(name)
     }
 
     /// The command that runs `program`, with neither output nor error redirected yet.
     pub fn command_for(&self, program: &Program) -> Command {
-        let mut file = program.file.clone();
-        if program.copied {
-            let name = program.file.file_name().unwrap();
-            let copy = self.file(name);
-            if !copy.exists() {
-                fs::copy(&program.file, &copy).unwrap();
-                self.own(&copy);
-            }
-            file = Path::new(".").join(name);
-        }
+        let file = self.executable(program);
         let mut command = self.command(&file);
         if program.preload {
             command.env("LD_PRELOAD", self.artifact(Artifact::Library));
@@ -146,5 +167,22 @@ impl Place {
         let file = options.open(&path).unwrap();
         self.own(&path);
         file
+    }
+}
+
+/// Keeps the descriptors of the one who runs the tests, but 0 to 2, from a command.
+fn close_descriptors(command: &mut Command) {
+    // SAFETY: one system call between fork and exec; it marks descriptors and touches no memory.
+    unsafe {
+        command.pre_exec(|| {
+            let first: libc::c_uint = 3;
+            Errno::result(libc::syscall(
+                libc::SYS_close_range,
+                first,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            ))?;
+            Ok(())
+        });
     }
 }

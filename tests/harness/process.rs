@@ -334,10 +334,10 @@ impl Outcome {
     }
 }
 
-/// What tells one image from the next under the same name.
-fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
+/// What tells one image from the next under the same name: the new one is written while the old one is still there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
     let m = fs::metadata(path).ok()?;
-    Some((m.dev(), m.ino(), m.ctime(), m.ctime_nsec()))
+    Some((m.dev(), m.ino()))
 }
 
 /// All signals but SIGKILL and SIGSTOP, which cannot be blocked.

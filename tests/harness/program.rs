@@ -47,6 +47,11 @@ impl Program {
         Self { copied: true, ..Self::at(compiled(name)) }
     }
 
+    /// The ordinary program `tests/programs/SOURCE`, compiled as `how` says.
+    pub fn compiled(source: &str, how: &str) -> Self {
+        Self { copied: true, ..Self::at(compile(&root().join("tests/programs").join(source), how, &[])) }
+    }
+
     /// A program of the distribution, looked up where Debian installs it: `PATH` may begin with other versions.
     pub fn tool(name: &str) -> Self {
         Self::at(tool(name))
@@ -113,40 +118,45 @@ pub fn victims() -> Vec<String> {
     names
 }
 
-/// Compiles a victim and returns the executable, or the one compiled before if its sources did not change.
+/// Compiles a victim and returns the executable.
 #[track_caller]
 pub fn compiled(name: &str) -> PathBuf {
-    let sources = root().join("tests/victims");
+    let folder = root().join("tests/victims");
     let source =
-        ["c", "cc", "S"].iter().map(|kind| sources.join(format!("{name}.{kind}"))).find(|f| f.exists());
-    let source = source.unwrap_or_else(|| panic!("no victim {name} in {}", sources.display()));
+        ["c", "cc", "S"].iter().map(|kind| folder.join(format!("{name}.{kind}"))).find(|f| f.exists());
+    let source = source.unwrap_or_else(|| panic!("no victim {name} in {}", folder.display()));
+    let text = fs::read_to_string(&source).unwrap();
+    let how = text.lines().find_map(|line| line.split_once("build: ")).map_or("gcc -O2", |(_, how)| how);
+    compile(&source, how.trim_end_matches("*/"), &["victim.h", "pattern.h"])
+}
+
+/// Compiles a source as `how` says, and returns the executable, or the one compiled before if neither it nor the headers beside it
+/// have changed.
+#[track_caller]
+fn compile(source: &Path, how: &str, headers: &[&str]) -> PathBuf {
     let folder = root().join("target/victims");
     fs::create_dir_all(&folder).unwrap();
+    let name = source.file_stem().unwrap().to_str().unwrap();
     let done = folder.join(name);
 
-    // Tests of other processes may want the same victim at the same time.
+    // Tests of other processes may want the same one at the same time.
     let lock = File::create(folder.join(format!(".{name}.lock"))).unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
     let changed = |file: &Path| fs::metadata(file).and_then(|m| m.modified()).ok();
-    let newest = [&source, &sources.join("victim.h")].into_iter().filter_map(|file| changed(file)).max();
+    let headers = headers.iter().map(|name| source.with_file_name(name));
+    let newest = headers.chain([source.to_owned()]).filter_map(|file| changed(&file)).max();
     if changed(&done) > newest {
         return done;
     }
 
-    let text = fs::read_to_string(&source).unwrap();
-    let how = text.lines().find_map(|line| line.split_once("build: ")).map_or("gcc -O2", |(_, how)| how);
-    let mut words = how.trim_end_matches("*/").split_whitespace();
+    let mut words = how.split_whitespace();
     let fresh = folder.join(format!(".{name}.new"));
     let compiler = tool(words.next().unwrap());
+    // Libraries come behind what needs them.
     let (before, after): (Vec<&str>, Vec<&str>) = words.partition(|word| !word.starts_with("-l"));
-    let output = Command::new(compiler)
-        .args(["-g", "-Wall", "-Wextra", "-Werror"])
-        .args(before)
-        .arg("-o")
-        .args([&fresh, &source])
-        .args(after)
-        .output()
-        .unwrap();
+    let mut command = Command::new(compiler);
+    command.args(["-g", "-Wall", "-Wextra", "-Werror"]).args(before);
+    let output = command.arg("-o").args([&fresh, source]).args(after).output().unwrap();
     assert!(
         output.status.success(),
         "{how} {}:\n{}",

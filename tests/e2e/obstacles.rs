@@ -1,0 +1,88 @@
+//! What comes in the way of a save: one line on standard error, no temporary file, the previous image as it was, the program unharmed.
+
+use harness::{Place, Process, Program, User};
+use std::fs;
+
+/// A save, the obstacle, and a save that is refused; then the victim must pass.
+#[track_caller]
+fn refused(mut process: Process, folder: &str, expected: &str) {
+    process.ready();
+    let cwd = format!("/proc/{}/cwd/{folder}", process.pid());
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(&cwd).into_iter().flatten().map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name| !name.to_string_lossy().starts_with("go."));
+        names.sort();
+        names
+    };
+    // Its own view of the directory: it may be in another mount namespace.
+    process.image = format!("{cwd}/myckpt").into();
+    process.save();
+    let before = fs::read(&process.image).unwrap();
+    let files = names();
+    process.go();
+    process.ready();
+    match process.try_save() {
+        Ok(_) => process.fail("saved in spite of the obstacle"),
+        Err(line) => assert!(line.contains(expected), "{line}"),
+    }
+    let messages = process.place.text("err");
+    assert_eq!(messages.lines().count(), 1, "{messages}");
+    if !files.is_empty() && cwd_exists(&cwd) {
+        assert_eq!(names(), files, "a file is left or gone");
+        assert!(fs::read(&process.image).unwrap() == before, "the previous image has changed");
+    }
+    process.go();
+    let place = process.place.clone();
+    let outcome = process.finish();
+    assert!(outcome.status.success() && place.text("out").ends_with("PASS\n"), "{outcome:?}");
+}
+
+/// Whether a directory still has a name.
+fn cwd_exists(path: &str) -> bool {
+    fs::read_link(path.trim_end_matches('/')).is_ok_and(|target| target.exists())
+}
+
+#[test]
+fn file_size_limit() {
+    for user in User::each() {
+        refused(Place::new(user).start(&Program::victim("save_fails").arg("file-size")), "", "EFBIG");
+    }
+}
+
+#[test]
+fn directory_that_is_gone() {
+    for user in User::each() {
+        refused(Place::new(user).start(&Program::victim("save_fails").arg("directory-gone")), "", "ENOENT");
+    }
+}
+
+#[test]
+fn directory_that_is_not_writable() {
+    refused(
+        Place::new(User::ordinary()).start(&Program::victim("save_fails").arg("directory-read-only")),
+        "",
+        "EACCES",
+    );
+}
+
+#[test]
+fn full_file_system() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let victim = Program::victim("save_fails");
+        let library = place.artifact(harness::Artifact::Library);
+        // A file system of 32 MiB, in a mount namespace of its own: the first image fits, the second does not.
+        let script = format!(
+            "mkdir small && mount -t tmpfs -o size=32m,mode=777 none small && cd small && \
+             LD_PRELOAD={} exec {} memory",
+            library.display(),
+            place.cwd().join(place.executable(&victim)).display()
+        );
+        let mut unshare = Program::tool("unshare").without_preload().arg("--mount");
+        if user == User::ordinary() {
+            unshare = unshare.args(["--user", "--map-root-user"]);
+        }
+        refused(place.start(&unshare.args(["sh", "-c", &script])), "", "ENOSPC");
+    }
+}

@@ -1,0 +1,71 @@
+//! The cost of being preloaded, counted in system calls by strace.
+
+use harness::{Artifact, Place, Program, User, wait};
+
+/// System calls of a program, one a line.
+fn trace(program: Program) -> Vec<String> {
+    let place = Place::new(User::ordinary());
+    let library = place.artifact(Artifact::Library);
+    let mut strace = Program::tool("strace").without_preload().args(["-f", "-o", "trace"]);
+    if program.preload {
+        strace = strace.args(["-E".into(), format!("LD_PRELOAD={}", library.display())]);
+    }
+    let outcome = place.start(&strace.arg(place.executable(&program)).args(&program.args)).finish();
+    assert!(outcome.status.success(), "{}", outcome.messages);
+    place.text("trace").lines().filter(|line| line.contains('(')).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_program_that_is_never_saved_makes_at_most_16_more_system_calls() {
+    let with = trace(Program::tool("true"));
+    let without = trace(Program::tool("true").without_preload());
+    let more = with.len() - without.len();
+    assert!((1..=16).contains(&more), "{more} more:\n{}", with.join("\n"));
+    assert!(
+        with.iter().any(|line| line.contains("SIGUSR2") || line.contains("rt_sigaction")),
+        "not loaded? {with:?}"
+    );
+}
+
+#[test]
+fn nothing_happens_between_checkpoints() {
+    let place = Place::new(User::ordinary());
+    let library = place.artifact(Artifact::Library);
+    let victim = Program::victim("quiet");
+    // -D: the victim is the child, and strace the grandchild.
+    let strace = Program::tool("strace").without_preload().args(["-D", "-f", "-o", "trace", "-E"]);
+    let strace = strace.arg(format!("LD_PRELOAD={}", library.display())).arg(place.executable(&victim));
+    let mut process = place.start(&strace);
+    process.ready();
+    let pid = process.pid();
+    process.save();
+    process.until("the return from the handler", |_| {
+        own_calls(&place.text("trace"), pid).iter().any(|l| l.contains("rt_sigreturn"))
+    });
+    process.save();
+    process.until("the second return from the handler", |_| {
+        own_calls(&place.text("trace"), pid).iter().filter(|l| l.contains("rt_sigreturn")).count() == 2
+    });
+    process.passes();
+    let text = wait(|| Some(place.text("trace")).filter(|text| text.contains("+++ exited with 0 +++")));
+    let calls = own_calls(&text.expect("strace does not end"), pid);
+    let at = |part: &str, from: usize| {
+        from + calls[from..]
+            .iter()
+            .position(|l| l.contains(part))
+            .unwrap_or_else(|| panic!("no {part}: {calls:#?}"))
+    };
+    // "ready", the signal; its return, the signal; its return, "PASS": each pair with nothing in between.
+    let ready = at("\"ready\\n\"", 0);
+    assert!(calls[ready + 1].contains("--- SIGUSR2"), "{:#?}", &calls[ready..]);
+    let first = at("rt_sigreturn", ready);
+    assert!(calls[first + 1].contains("--- SIGUSR2"), "{:#?}", &calls[first..]);
+    let second = at("rt_sigreturn", first + 1);
+    assert!(calls[second + 1].contains("\"PASS\\n\""), "{:#?}", &calls[second..]);
+}
+
+/// Lines of a trace that are of the process itself, not of a writer that it started.
+fn own_calls(text: &str, pid: i32) -> Vec<String> {
+    let pid = pid.to_string();
+    text.lines().filter(|line| line.split_whitespace().next() == Some(&pid)).map(str::to_owned).collect()
+}
