@@ -167,7 +167,7 @@ fn signal_number(text: &[u8]) -> Option<u32> {
             None => decimal(name)?,
         },
     };
-    (number >= 1 && number <= signal::SIGNALS && number != 9 && number != 19).then_some(number)
+    ((1..=signal::SIGNALS).contains(&number) && number != 9 && number != 19).then_some(number)
 }
 
 fn decimal(text: &[u8]) -> Option<u32> {

@@ -16,8 +16,8 @@ const S_IFREG: u32 = 0o100000;
 const S_IFDIR: u32 = 0o040000;
 const S_IFCHR: u32 = 0o020000;
 
-/// Reads the table.
-pub fn read(scratch: &mut Scratch) -> Result<(List<OpenFile>, List<Descriptor>), Stop> {
+/// Reads the table, without the numbers in `ours`.
+pub fn read(scratch: &mut Scratch, ours: &[i32]) -> Result<(List<OpenFile>, List<Descriptor>), Stop> {
     const NAME: &str = "/proc/self/fd";
     let fail = |errno| Stop::from(Failure::Proc(NAME, errno));
     let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
@@ -26,7 +26,7 @@ pub fn read(scratch: &mut Scratch) -> Result<(List<OpenFile>, List<Descriptor>),
     let _ = fd::close(dir);
     let numbers = numbers?;
     let mut descriptors = scratch.list::<Descriptor>();
-    for &number in numbers.iter() {
+    for &number in numbers.iter().filter(|number| !ours.contains(&(**number as i32))) {
         let closing =
             fd::control(number as i32, fcntl::GETFD, 0).map_err(|errno| Failure::Ask("fcntl", errno))?;
         scratch.push(&mut descriptors, Descriptor { number, file: NONE, flags: closing as u32 & 1 })?;

@@ -9,7 +9,7 @@ use sys::line::Line;
 /// An image that is being written.
 pub struct ImageFile {
     /// Directory of the image.
-    dir: i32,
+    pub dir: i32,
     /// The temporary file.
     pub fd: i32,
     temporary: Line<256>,
@@ -46,6 +46,7 @@ impl ImageFile {
             Ok(()) => Ok(file),
             Err(errno) => {
                 file.discard();
+                file.close();
                 Err(Failure::Create(errno))
             }
         }
@@ -57,16 +58,31 @@ impl ImageFile {
         fd::rename_at(self.dir, self.temporary.as_bytes(), self.name.as_bytes()).map_err(Failure::Rename)?;
         // Some file systems cannot sync a directory; the image is whole all the same.
         let _ = fd::sync(self.dir);
+        Ok(())
+    }
+
+    /// Appends the path of the image, absolute where `/proc` tells it.
+    pub fn path<const N: usize>(&self, line: &mut Line<N>) {
+        let mut link = Line::<32>::new();
+        link.text("/proc/self/fd/").dec(self.dir as u64).text("\0");
+        let mut buf = [0; PATH_MAX];
+        match fd::read_link(fd::AT_FDCWD, link.as_bytes(), &mut buf) {
+            Ok(b"/") => line.text("/"),
+            Ok(dir) => line.quoted(dir).text("/"),
+            Err(_) => line,
+        };
+        line.quoted(self.name.as_bytes().strip_suffix(b"\0").unwrap_or_default());
+    }
+
+    /// Closes the descriptors.
+    pub fn close(&self) {
         let _ = fd::close(self.fd);
         let _ = fd::close(self.dir);
-        Ok(())
     }
 
     /// Removes the temporary file.
     pub fn discard(&self) {
         let _ = fd::unlink_at(self.dir, self.temporary.as_bytes());
-        let _ = fd::close(self.fd);
-        let _ = fd::close(self.dir);
     }
 }
 

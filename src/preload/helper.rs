@@ -11,14 +11,14 @@
 //! child to wait for. Neither has an exit signal.
 
 use crate::arrival::Arrival;
-use crate::file::ImageFile;
 use crate::message::Failure;
+use crate::report::{self, Report};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
-use crate::{descriptors, maps, process, writer};
+use crate::{background, descriptors, maps, process};
 use core::arch::global_asm;
+use core::ffi::c_void;
 use image::format::{Descriptor, OpenFile, Process, Thread};
-use sys::line::Line;
 use sys::process as sysprocess;
 
 global_asm!(
@@ -29,11 +29,10 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn ckpt_vfork(run: extern "C" fn(&mut Job) -> !, job: &mut Job) -> isize;
+    fn ckpt_vfork(run: extern "C" fn(*mut c_void) -> !, job: *mut c_void) -> isize;
 }
 
 /// One save.
-#[repr(C)]
 pub struct Job<'a> {
     /// The thread that leads.
     pub arrival: &'a Arrival,
@@ -41,8 +40,18 @@ pub struct Job<'a> {
     pub own: OwnState,
     /// The target's process id.
     pub pid: u32,
+    /// Its parent.
+    pub ppid: u32,
     /// Number of this save.
     pub generation: u32,
+    /// When the signal arrived, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub started: u64,
+    /// `ckpt_checkpoint()` asked, and waits for the image.
+    pub from_call: bool,
+    /// The save runs in the helper, not in the target itself.
+    pub is_helper: bool,
+    /// There is an image, or a writer works on it.
+    pub saved: bool,
 }
 
 /// Everything that is collected while the target stands still.
@@ -82,71 +91,71 @@ impl From<Failure> for Stop {
 
 /// Called by `ckpt_entry` on the leader's stack, with every signal blocked.
 pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
+    let started = report::now();
     sys::cpu::open_protection_keys();
-    let generation = crate::resume::next_generation();
     let own = OwnState::ask();
     crate::resume::remember(own.tid, own.tid_address);
-    let mut job = Job { arrival, own, pid: sysprocess::pid(), generation };
+    let mut job = Job {
+        arrival,
+        own,
+        pid: sysprocess::pid(),
+        ppid: sysprocess::parent_pid(),
+        generation: crate::resume::next_generation(),
+        started,
+        from_call: crate::api::is_calling(),
+        is_helper: true,
+        saved: false,
+    };
     // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
-    let helper = unsafe { ckpt_vfork(run, &mut job) };
+    let helper = unsafe { ckpt_vfork(run, (&raw mut job).cast()) };
     if helper > 0 {
         let _ = sysprocess::wait_for(helper as u32);
     } else {
-        // No process to be had (RLIMIT_NPROC): do it here. Descriptors that this opens are closed again.
+        // No process to be had (RLIMIT_NPROC): do it here. Every descriptor that this opens, it closes.
+        job.is_helper = false;
         save(&mut job);
     }
+    crate::api::set_result(if job.saved { 0 } else { -1 });
 }
 
-extern "C" fn run(job: &mut Job) -> ! {
-    save(job);
+extern "C" fn run(job: *mut c_void) -> ! {
+    // SAFETY: `ckpt_lead` passes its job and does not touch it until the helper has ended.
+    save(unsafe { &mut *job.cast::<Job>() });
     sysprocess::exit_group(0)
 }
 
 /// Saves, or says why not.
 fn save(job: &mut Job) {
+    let mut report = Report::new(job);
     let mut size = scratch::SMALLEST;
-    loop {
+    let result = loop {
         let mut scratch = match Scratch::new(size) {
             Ok(scratch) => scratch,
-            Err(errno) => return tell(job, Failure::Scratch(errno)),
+            Err(errno) => break Err(Failure::Scratch(errno).into()),
         };
-        let result = attempt(job, &mut scratch);
+        let result = attempt(job, &mut scratch, &mut report);
         // SAFETY: the lists went with the snapshot, at the end of `attempt`.
         unsafe { scratch.unmap() };
         match result {
-            Ok(()) => return,
-            Err(Stop::Failed(failure)) => return tell(job, failure),
             Err(Stop::Full) if size < scratch::LARGEST => size *= 4,
-            Err(Stop::Full) => return tell(job, Failure::Scratch(sys::Errno::ENOMEM)),
+            result => break result,
         }
+    };
+    job.saved = result.is_ok();
+    if let Err(stop) = result {
+        report.failed(stop);
     }
+    report.close();
 }
 
 /// One try, with a scratch of a given size.
-fn attempt(job: &mut Job, scratch: &mut Scratch) -> Result<(), Stop> {
+fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     let vmas = maps::read(scratch)?;
-    let (files, descriptors) = descriptors::read(scratch)?;
+    let (files, descriptors) = descriptors::read(scratch, &[report.fd, report.target])?;
     let process = process::ask(job, scratch)?;
     let thread = job.own.describe(job.arrival, scratch)?;
     let mut threads = scratch.list();
     scratch.push(&mut threads, thread)?;
     let mut snapshot = Snapshot { process, vmas, files, descriptors, threads };
-    let mut file = ImageFile::create(job.pid, job.generation)?;
-    let written = writer::write(job, &mut snapshot, scratch, &mut file);
-    match written.and_then(|()| Ok(file.finish()?)) {
-        Ok(()) => Ok(()),
-        Err(stop) => {
-            file.discard();
-            Err(stop)
-        }
-    }
-}
-
-/// Says why there is no image, in one line on the program's standard error.
-fn tell(job: &Job, failure: Failure) {
-    let _ = job;
-    let mut line = Line::<1024>::new();
-    line.text("ckpt: ");
-    failure.describe(&mut line);
-    line.send(2);
+    background::write(job, &mut snapshot, scratch, report)
 }

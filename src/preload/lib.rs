@@ -14,7 +14,9 @@
 
 #![no_std]
 
+mod api;
 mod arrival;
+mod background;
 mod config;
 mod descriptors;
 mod file;
@@ -25,6 +27,7 @@ mod notes;
 mod pages;
 mod process;
 mod regions;
+mod report;
 mod resume;
 mod scratch;
 mod start;

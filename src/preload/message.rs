@@ -50,9 +50,13 @@ pub struct Kind {
 }
 
 impl Failure {
-    /// Appends the line's text: `not saved: ...`.
+    /// Whether the program is one that cannot be saved as it is now, rather than something having gone wrong.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Threads(_) | Self::Descriptor(..) | Self::Region(..) | Self::Process(_))
+    }
+
+    /// Appends the thing, the cause and what to do.
     pub fn describe<const N: usize>(self, line: &mut Line<N>) {
-        line.text("not saved: ");
         let errno = |line: &mut Line<N>, what: &str, errno: Errno, advice: &str| {
             line.text(what).text(": ").errno(errno).text("; ").text(advice);
         };

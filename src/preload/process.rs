@@ -17,7 +17,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
     let cwd = scratch.keep(len.saturating_sub(1))?;
     Ok(Process {
         pid: job.pid,
-        ppid: ask::parent_pid(),
+        ppid: job.ppid,
         pgid: ask::group(),
         sid: ask::session(),
         uid: ask::uid(),

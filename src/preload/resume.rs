@@ -16,6 +16,8 @@ pub fn next_generation() -> u32 {
 pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, index: u32, hole: u64, length: u64, threads: u32) {
     let _ = (index, threads, &arrival);
     tell_libc();
+    crate::background::forget();
+    crate::api::restarted();
     // SAFETY: the restarter has nothing but this mapping left, and nobody runs in it any more.
     let _ = unsafe { memory::munmap(hole, length) };
 }
@@ -50,7 +52,7 @@ pub fn remember(tid: u32, tid_address: u64) {
 
 /// Replaces the word at `address` if it is `old`; tells whether it was.
 fn replace(address: u64, old: u32, new: u32) -> bool {
-    if address == 0 || address % 4 != 0 {
+    if address == 0 || !address.is_multiple_of(4) {
         return false;
     }
     // SAFETY: the kernel was told to write to this address when the thread ends, or it is inside the thread structure.

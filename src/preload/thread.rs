@@ -47,7 +47,8 @@ impl OwnState {
         let (robust_list, robust_len) = thread::robust_list(self.tid).unwrap_or((0, 0));
         let attr = thread::scheduling(self.tid).unwrap_or_default();
         let (rseq, rseq_len) = rseq_area(self.fs_base);
-        let mask_len = thread::affinity(self.tid, scratch.room()).unwrap_or(0);
+        // The kernel takes whole words only, and knows at most 8192 CPUs.
+        let mask_len = thread::affinity(self.tid, scratch.room().get_mut(..1024).ok_or(Full)?).unwrap_or(0);
         let affinity = scratch.keep(mask_len)?;
         const RESET_ON_FORK: u64 = 1;
         Ok(Thread {

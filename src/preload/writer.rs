@@ -7,6 +7,7 @@ use crate::notes;
 use crate::pages::Pages;
 use crate::process;
 use crate::regions::{self, Regions};
+use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use image::chunks::{Cutter, Piece};
 use image::crc::crc32c_append;
@@ -22,7 +23,8 @@ pub fn write(
     job: &Job,
     snapshot: &mut Snapshot,
     scratch: &mut Scratch,
-    file: &mut ImageFile,
+    file: &ImageFile,
+    report: &mut Report,
 ) -> Result<(), Stop> {
     let mut pages = Pages::new()?;
     let regions = regions::find(snapshot, scratch, &mut pages)?;
@@ -36,6 +38,7 @@ pub fn write(
     seal(&mut notes, &layout, crc32c_append(front, bytes_of_slice(&pages.loads)))
         .ok_or(Failure::ProcText("the image's own layout"))?;
     let out = file.fd;
+    report.size = [layout.file_len, layout.data_len];
     write_all(out, bytes_of(&layout.ehdr()))?;
     if let Some(section) = layout.section_zero() {
         write_all(out, &section)?;
@@ -44,7 +47,7 @@ pub fn write(
     write_all(out, bytes_of_slice(&pages.loads))?;
     write_all(out, &notes)?;
     write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
-    let sums = write_pages(out, &pages.loads)?;
+    let sums = write_pages(out, &pages.loads, report)?;
     write_all(out, bytes_of(&sums_header(&sums)))?;
     write_all(out, bytes_of_slice(&sums))?;
     regions::hide_again(snapshot);
@@ -84,7 +87,7 @@ fn lay_out(
 }
 
 /// Writes the page data, and sums each chunk while it is in the cache.
-fn write_pages(out: i32, loads: &[Phdr]) -> Result<Growing<u32>, Failure> {
+fn write_pages(out: i32, loads: &[Phdr], report: &mut Report) -> Result<Growing<u32>, Failure> {
     /// Parts of one writev(2) call: a chunk has at most 64 pages.
     const PARTS: usize = (CHUNK / image::format::PAGE) as usize;
     let mut sums = Growing::new().map_err(Failure::Scratch)?;
@@ -104,6 +107,7 @@ fn write_pages(out: i32, loads: &[Phdr]) -> Result<Growing<u32>, Failure> {
             write_parts(out, parts.get_mut(..used).unwrap_or_default())?;
             sums.push(sum).map_err(Failure::Scratch)?;
             (used, sum) = (0, 0);
+            report.progress(sums.len() as u64 * CHUNK);
         }
     }
     Ok(sums)

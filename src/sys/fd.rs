@@ -212,3 +212,22 @@ pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
     // SAFETY: no memory is involved.
     unsafe { sc!(fchmod, fd, mode) }.map(drop)
 }
+
+/// poll(2) for one descriptor, without a timeout: waits until it can be read (for a pidfd: until the process has ended).
+pub fn wait_readable(fd: i32) -> Result<()> {
+    #[repr(C)]
+    struct PollFd {
+        fd: i32,
+        events: i16,
+        revents: i16,
+    }
+    const POLLIN: i16 = 1;
+    let mut entry = PollFd { fd, events: POLLIN, revents: 0 };
+    loop {
+        // SAFETY: the kernel reads and writes one `struct pollfd`.
+        match unsafe { sc!(poll, &raw mut entry, 1, -1_isize) } {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}

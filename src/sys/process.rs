@@ -211,3 +211,17 @@ pub fn program_break() -> u64 {
     // SAFETY: an impossible value only asks.
     unsafe { sc!(brk, 0) }.unwrap_or(0) as u64
 }
+
+/// pidfd_open(2).
+pub fn open_pid(pid: u32) -> Result<i32> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(pidfd_open, pid, 0) }.map(|fd| fd as i32)
+}
+
+/// Sets the name of the calling thread (`PR_SET_NAME`); at most 15 bytes and a NUL.
+pub fn set_name(name: &[u8]) {
+    if name.last() == Some(&0) {
+        // SAFETY: a NUL-terminated string, only read.
+        let _ = unsafe { prctl(pr::SET_NAME, [name.as_ptr() as u64, 0, 0, 0]) };
+    }
+}

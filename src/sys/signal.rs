@@ -146,3 +146,17 @@ pub mod greg {
     pub const RIP: usize = 16;
     pub const EFLAGS: usize = 17;
 }
+
+/// tgkill(2): sends a signal to a thread.
+pub fn raise(pid: u32, tid: u32, signal: u32) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(tgkill, pid, tid, signal) }.map(drop)
+}
+
+/// rt_sigprocmask(2), asking only: the present mask.
+pub fn mask() -> Result<u64> {
+    let mut old = 0u64;
+    // SAFETY: the kernel writes one mask.
+    unsafe { sc!(rt_sigprocmask, 0, 0, &raw mut old, SET_BYTES) }?;
+    Ok(old)
+}

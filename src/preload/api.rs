@@ -1,0 +1,56 @@
+//! The exported functions: `include/ckpt.h`, ckpt_checkpoint(3).
+
+use crate::{config, start};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use sys::{process, signal, thread};
+
+/// `ckpt_checkpoint` is on its way into the handler.
+static CALLING: AtomicBool = AtomicBool::new(false);
+/// What it will return.
+static RESULT: AtomicI32 = AtomicI32::new(0);
+/// How often this line of processes was restarted.
+static RESTARTS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the save that begins now was asked for by `ckpt_checkpoint`.
+pub fn is_calling() -> bool {
+    CALLING.swap(false, Ordering::Relaxed)
+}
+
+/// Sets what `ckpt_checkpoint` will return.
+pub fn set_result(result: i32) {
+    RESULT.store(result, Ordering::Relaxed);
+}
+
+/// Notes a restart.
+pub fn restarted() {
+    RESTARTS.fetch_add(1, Ordering::Relaxed);
+    set_result(1);
+}
+
+/// Saves the process now, and returns when the image is complete: 0 after the save, 1 after a restart from it, -1 when there is no image
+/// (one line on standard error says why).
+///
+/// The program's handler for the checkpoint signal must be libckpt's; otherwise nothing happens, and the result is -1.
+#[unsafe(no_mangle)]
+pub extern "C" fn ckpt_checkpoint() -> i32 {
+    let number = config::get().signal;
+    if signal::action(number) != Ok(start::action()) {
+        return -1;
+    }
+    let bit = 1 << (number - 1);
+    let Ok(mask) = signal::mask() else { return -1 };
+    let _ = signal::set_mask(mask & !bit);
+    CALLING.store(true, Ordering::Relaxed);
+    set_result(-1);
+    // The signal is for this thread and not blocked: the handler has run when the call returns.
+    let sent = signal::raise(process::pid(), thread::tid(), number);
+    let _ = signal::set_mask(mask);
+    CALLING.store(false, Ordering::Relaxed);
+    if sent.is_ok() { RESULT.load(Ordering::Relaxed) } else { -1 }
+}
+
+/// How often the process has been restarted from an image: 0 in one that was not.
+#[unsafe(no_mangle)]
+pub extern "C" fn ckpt_restarts() -> u32 {
+    RESTARTS.load(Ordering::Relaxed)
+}

@@ -1,0 +1,160 @@
+//! The writer: a copy of the target that writes the image while the target runs on.
+//!
+//! It is a child of the helper, which ends as soon as the writer is ready: then the writer is an orphan, and the target has nothing to wait
+//! for. Only where orphans would come back to the target itself, because it is the init of its PID namespace or a
+//! subreaper, the helper writes the image itself, while the target waits.
+
+use crate::config;
+use crate::helper::{Job, Snapshot, Stop};
+use crate::message::Failure;
+use crate::report::Report;
+use crate::scratch::Scratch;
+use crate::{file::ImageFile, writer};
+use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use image::stat::Stat;
+use sys::fd::{self, open_flag};
+use sys::line::Line;
+use sys::{process, time};
+
+/// The last writer of this process, and the second of `CLOCK_BOOTTIME` at which it was started.
+static LAST_PID: AtomicU32 = AtomicU32::new(0);
+static LAST_START: AtomicI64 = AtomicI64::new(0);
+
+/// Forgets the last writer: after a restart it is another process's.
+pub fn forget() {
+    LAST_PID.store(0, Ordering::Relaxed);
+}
+
+/// Writes the image: in the background if that can be, else here.
+pub fn write(
+    job: &Job,
+    snapshot: &mut Snapshot,
+    scratch: &mut Scratch,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let file = ImageFile::create(job.pid, job.generation)?;
+    if !wants_foreground(job, snapshot) {
+        keep_only(&[2, file.fd, file.dir, report.fd, report.target]);
+        if let Ok(result) = start(job, snapshot, scratch, report, &file) {
+            return result;
+        }
+    }
+    let result = writer::write(job, snapshot, scratch, &file, report);
+    let result = finish(result, &file, report);
+    file.close();
+    result
+}
+
+/// Whether the program is to wait.
+fn wants_foreground(job: &Job, snapshot: &Snapshot) -> bool {
+    const INIT: u32 = 1;
+    config::get().foreground
+        || job.from_call
+        || job.pid == INIT
+        || snapshot.process.subreaper != 0
+        || !job.is_helper
+}
+
+/// Starts the writer and waits until it has what it needs of the target. An error of clone(2) or pipe2(2) is returned as such: there is no
+/// writer, and nothing has happened.
+fn start(
+    job: &Job,
+    snapshot: &mut Snapshot,
+    scratch: &mut Scratch,
+    report: &mut Report,
+    file: &ImageFile,
+) -> sys::Result<Result<(), Stop>> {
+    let [reader, ready] = fd::pipe(open_flag::CLOEXEC)?;
+    let previous = (LAST_PID.load(Ordering::Relaxed), LAST_START.load(Ordering::Relaxed));
+    // SAFETY: the child uses raw system calls, the snapshot and its own stack only.
+    let child = match unsafe { process::fork_silently() } {
+        Ok(child) => child,
+        Err(errno) => {
+            let _ = (fd::close(reader), fd::close(ready));
+            return Err(errno);
+        }
+    };
+    if child == 0 {
+        let _ = (fd::close(reader), fd::close(2));
+        let _ = process::new_session();
+        process::set_name(b"ckpt-writer\0");
+        report.target_runs();
+        let _ = fd::write(ready, b"!");
+        let _ = fd::close(ready);
+        report.is_orphan = true;
+        let result = writer::write(job, snapshot, scratch, file, report);
+        wait_for_previous(previous);
+        let code = i32::from(finish(result, file, report).map_err(|stop| report.failed(stop)).is_err());
+        process::exit_group(code);
+    }
+    LAST_PID.store(child, Ordering::Relaxed);
+    LAST_START.store(time::now(time::clock::BOOTTIME)[0], Ordering::Relaxed);
+    let _ = fd::close(ready);
+    let mut byte = [0];
+    let said = fd::read(reader, &mut byte);
+    let _ = fd::close(reader);
+    if said == Ok(1) {
+        return Ok(Ok(()));
+    }
+    file.discard();
+    Ok(Err(Failure::WriterDied.into()))
+}
+
+/// Gives a written image its name, or takes back what there is of it.
+fn finish(result: Result<(), Stop>, file: &ImageFile, report: &Report) -> Result<(), Stop> {
+    match result.and_then(|()| Ok(file.finish()?)) {
+        Ok(()) => {
+            report.saved(file);
+            Ok(())
+        }
+        Err(stop) => {
+            file.discard();
+            Err(stop)
+        }
+    }
+}
+
+/// Waits until an earlier writer of the same process has ended, so that a name never goes back to an older image.
+fn wait_for_previous((pid, start): (u32, i64)) {
+    if pid == 0 {
+        return;
+    }
+    let Ok(pidfd) = process::open_pid(pid) else { return };
+    // The number may have been given to another process since: that one was started later.
+    if started(pid).is_some_and(|second| second <= start + 1) {
+        let _ = fd::wait_readable(pidfd);
+    }
+    let _ = fd::close(pidfd);
+}
+
+/// The second of `CLOCK_BOOTTIME` at which a process was started, from `/proc/PID/stat` (field 22, in ticks of 1/100 s).
+fn started(pid: u32) -> Option<i64> {
+    const TICKS: u64 = 100;
+    let mut path = Line::<32>::new();
+    path.text("/proc/").dec(u64::from(pid)).text("/stat\0");
+    let from = fd::open_at(fd::AT_FDCWD, path.as_bytes(), open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
+    let mut text = [0u8; 1024];
+    let len = fd::read(from, &mut text);
+    let _ = fd::close(from);
+    let stat = Stat::parse(text.get(..len.ok()?)?)?;
+    Some((stat.starttime / TICKS) as i64)
+}
+
+/// Closes all descriptors but these (negative ones do not count): the writer must not keep open what the target closes.
+fn keep_only(keep: &[i32]) {
+    let mut first = 0u32;
+    loop {
+        match keep.iter().filter(|fd| **fd >= 0).map(|fd| *fd as u32).filter(|fd| *fd >= first).min() {
+            Some(next) => {
+                if next > first {
+                    let _ = fd::close_range(first, next - 1);
+                }
+                first = next + 1;
+            }
+            None => {
+                let _ = fd::close_range(first, u32::MAX);
+                return;
+            }
+        }
+    }
+}
