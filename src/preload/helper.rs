@@ -15,6 +15,7 @@ use crate::message::Failure;
 use crate::report::{self, Report};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
+use crate::threads::{self, Gathering};
 use crate::{background, descriptors, maps, process};
 use core::arch::global_asm;
 use core::ffi::c_void;
@@ -50,6 +51,12 @@ pub struct Job<'a> {
     pub from_call: bool,
     /// The save runs in the helper, not in the target itself.
     pub is_helper: bool,
+    /// The other threads, in a process that has any.
+    pub gathering: Option<Gathering>,
+    /// Why they cannot even be called.
+    trouble: Option<Failure>,
+    /// They have all stopped.
+    all_stopped: bool,
     /// There is an image, or a writer works on it.
     pub saved: bool,
 }
@@ -94,7 +101,15 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     let started = report::now();
     sys::cpu::open_protection_keys();
     let own = OwnState::ask();
-    crate::resume::remember(own.tid, own.tid_address);
+    arrival.tid = own.tid;
+    arrival.tid_address = own.tid_address;
+    crate::resume::prepare();
+    let threads = threads::count();
+    let gathering = if threads > 1 { Some(Gathering::begin(threads)) } else { None };
+    let (gathering, trouble) = match gathering.transpose() {
+        Ok(gathering) => (gathering, None),
+        Err(failure) => (None, Some(failure)),
+    };
     let mut job = Job {
         arrival,
         own,
@@ -104,6 +119,9 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         started,
         from_call: crate::api::is_calling(),
         is_helper: true,
+        gathering,
+        trouble,
+        all_stopped: false,
         saved: false,
     };
     // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
@@ -116,6 +134,10 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         save(&mut job);
     }
     crate::api::set_result(if job.saved { 0 } else { -1 });
+    let all_stopped = job.all_stopped;
+    if let Some(gathering) = job.gathering.take() {
+        gathering.end(all_stopped);
+    }
 }
 
 extern "C" fn run(job: *mut c_void) -> ! {
@@ -127,20 +149,7 @@ extern "C" fn run(job: *mut c_void) -> ! {
 /// Saves, or says why not.
 fn save(job: &mut Job) {
     let mut report = Report::new(job);
-    let mut size = scratch::SMALLEST;
-    let result = loop {
-        let mut scratch = match Scratch::new(size) {
-            Ok(scratch) => scratch,
-            Err(errno) => break Err(Failure::Scratch(errno).into()),
-        };
-        let result = attempt(job, &mut scratch, &mut report);
-        // SAFETY: the lists went with the snapshot, at the end of `attempt`.
-        unsafe { scratch.unmap() };
-        match result {
-            Err(Stop::Full) if size < scratch::LARGEST => size *= 4,
-            result => break result,
-        }
-    };
+    let result = stop_threads(job).map_err(Stop::from).and_then(|()| save_stopped(job, &mut report));
     job.saved = result.is_ok();
     if let Err(stop) = result {
         report.failed(stop);
@@ -148,14 +157,57 @@ fn save(job: &mut Job) {
     report.close();
 }
 
+/// Stops the other threads, if there are any.
+fn stop_threads(job: &mut Job) -> Result<(), Failure> {
+    if let Some(trouble) = job.trouble {
+        return Err(trouble);
+    }
+    if let Some(gathering) = &job.gathering {
+        gathering.stop(job.pid, job.own.tid)?;
+    }
+    job.all_stopped = true;
+    Ok(())
+}
+
+/// Saves a process that stands still.
+fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
+    let mut size = scratch::SMALLEST;
+    loop {
+        let mut scratch = Scratch::new(size).map_err(Failure::Scratch)?;
+        let result = attempt(job, &mut scratch, report);
+        // SAFETY: the lists went with the snapshot, at the end of `attempt`.
+        unsafe { scratch.unmap() };
+        match result {
+            Err(Stop::Full) if size < scratch::LARGEST => size *= 4,
+            result => return result,
+        }
+    }
+}
+
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
-    let vmas = maps::read(scratch)?;
+    let vmas = maps::read(job, scratch)?;
     let (files, descriptors) = descriptors::read(scratch, &[report.fd, report.target])?;
     let process = process::ask(job, scratch)?;
-    let thread = job.own.describe(job.arrival, scratch)?;
-    let mut threads = scratch.list();
-    scratch.push(&mut threads, thread)?;
+    let threads = threads(job, scratch)?;
     let mut snapshot = Snapshot { process, vmas, files, descriptors, threads };
     background::write(job, &mut snapshot, scratch, report)
+}
+
+/// The table of threads: first the one whose id is the process's.
+fn threads(job: &Job, scratch: &mut Scratch) -> Result<List<Thread>, Stop> {
+    let mut list = scratch.list();
+    let parked = || job.gathering.iter().flat_map(Gathering::parked);
+    for first in [true, false] {
+        if (job.own.tid == job.pid) == first {
+            let leader = job.own.describe(job.arrival, scratch)?;
+            scratch.push(&mut list, leader)?;
+        }
+        for slot in parked().filter(|slot| (slot.own.tid == job.pid) == first) {
+            // SAFETY: a parked thread's arrival is on the stack of its signal, and the thread stands still.
+            let thread = slot.own.describe(unsafe { &*slot.arrival }, scratch)?;
+            scratch.push(&mut list, thread)?;
+        }
+    }
+    Ok(list)
 }

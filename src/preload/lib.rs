@@ -32,6 +32,7 @@ mod resume;
 mod scratch;
 mod start;
 mod thread;
+mod threads;
 mod writer;
 mod xstate;
 

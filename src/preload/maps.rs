@@ -1,8 +1,9 @@
 //! The target's map, from `/proc/self/maps`.
 
-use crate::helper::Stop;
+use crate::helper::{Job, Stop};
 use crate::message::{Failure, Kind};
 use crate::scratch::{List, Scratch};
+use crate::threads::Gathering;
 use image::format::Blob;
 use image::lines::{Lines, LinesError};
 use image::maps::{LONGEST_LINE, MapsLine, parse_line, unescape};
@@ -34,19 +35,21 @@ pub struct Vma {
 unsafe impl Plain for Vma {}
 const _: () = assert!(size_of::<Vma>() == 56);
 
-/// Reads the map, without the scratch itself.
-pub fn read(scratch: &mut Scratch) -> Result<List<Vma>, Stop> {
+/// Reads the map, without what the save itself has mapped.
+pub fn read(job: &Job, scratch: &mut Scratch) -> Result<List<Vma>, Stop> {
     const NAME: &str = "/proc/self/maps";
     let maps = fd::open_at(fd::AT_FDCWD, b"/proc/self/maps\0", open_flag::RDONLY | open_flag::CLOEXEC, 0)
         .map_err(|errno| Failure::Proc(NAME, errno))?;
     let mut lines = Lines::<LONGEST_LINE>::new();
     let mut vmas = scratch.list();
     let mut names = LastName::default();
+    let slots = job.gathering.as_ref().map_or((0, 0), Gathering::range);
+    let ours = [scratch.range(), slots];
     let result = loop {
         match lines.next_line(&mut |buf| fd::read(maps, buf)) {
             Ok(Some(line)) => match parse_line(line) {
                 Some(line) => {
-                    if let Err(stop) = add(&line, scratch, &mut vmas, &mut names) {
+                    if let Err(stop) = add(&line, ours, scratch, &mut vmas, &mut names) {
                         break Err(stop);
                     }
                 }
@@ -67,6 +70,7 @@ struct LastName(Blob);
 
 fn add(
     line: &MapsLine<'_>,
+    ours: [(u64, u64); 2],
     scratch: &mut Scratch,
     vmas: &mut List<Vma>,
     last: &mut LastName,
@@ -75,11 +79,13 @@ fn add(
     if line.name == b"[vsyscall]" {
         return Ok(());
     }
+    if ours.contains(&(line.start, line.end)) {
+        return Ok(());
+    }
     check(line)?;
-    for (start, end) in cut((line.start, line.end), scratch.range()) {
-        if start >= end {
-            continue;
-        }
+    let [first, second] = ours;
+    let parts = cut((line.start, line.end), first).into_iter().flat_map(|part| cut(part, second));
+    for (start, end) in parts.filter(|(start, end)| start < end) {
         let name = name(line.name, scratch, last)?;
         let offset = if line.ino == 0 { 0 } else { line.offset + (start - line.start) };
         let vma = Vma {

@@ -30,8 +30,8 @@ pub enum Failure {
     Fork(Errno),
     /// The writer ended before it had said anything.
     WriterDied,
-    /// The process has other threads.
-    Threads(u32),
+    /// The other threads could not be stopped.
+    Threads(ThreadTrouble),
     /// A descriptor that cannot be restored.
     Descriptor(i32, Kind),
     /// A region that cannot be restored.
@@ -47,6 +47,22 @@ pub struct Kind {
     pub what: &'static str,
     /// "close it before the save"
     pub advice: &'static str,
+}
+
+/// Why threads could not be stopped.
+#[derive(Clone, Copy, Debug)]
+pub enum ThreadTrouble {
+    /// More came than there was room for.
+    TooMany,
+    /// One did not come: its id, state (proc_pid_stat(5)) and name.
+    Stuck {
+        /// Id.
+        tid: u32,
+        /// State letter.
+        state: u8,
+        /// Name, padded with NULs.
+        comm: [u8; 16],
+    },
 }
 
 impl Failure {
@@ -90,8 +106,19 @@ impl Failure {
             Self::WriterDied => {
                 line.text("the writer was killed; look for the out-of-memory killer in the kernel's log");
             }
-            Self::Threads(n) => {
-                line.text("the process has ").dec(u64::from(n)).text(" threads; save it while it has one");
+            Self::Threads(ThreadTrouble::TooMany) => {
+                line.text("the program starts threads faster than they can be stopped; save again");
+            }
+            Self::Threads(ThreadTrouble::Stuck { tid, state, comm }) => {
+                let name =
+                    comm.iter().position(|byte| *byte == 0).and_then(|end| comm.get(..end)).unwrap_or(&comm);
+                line.text("thread ").dec(u64::from(tid)).text(" (").quoted(name).text(") does not stop; it ");
+                line.text(match state {
+                    b'D' => "waits in a system call that signals do not interrupt (a vfork, or a file system); save again later",
+                    b'Z' => "has ended but is the first one of the process, which cannot be restored",
+                    b'T' | b't' => "is stopped by a debugger or a signal; continue it first",
+                    _ => "blocks every signal; save again when it does not",
+                });
             }
             Self::Descriptor(fd, kind) => {
                 line.text("descriptor ")

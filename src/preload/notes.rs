@@ -4,6 +4,7 @@ use crate::helper::{Job, Snapshot};
 use crate::pages::Pages;
 use crate::regions::Regions;
 use crate::scratch::Scratch;
+use crate::threads::STOP_SIGNAL;
 use crate::xstate;
 use image::elf::{
     NT_AUXV, NT_FILE, NT_FPREGSET, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE, OWNER_CORE,
@@ -36,7 +37,7 @@ pub fn build(
     notes.add_table(OWNER, note::FILES, &regions.files)?;
     notes.add_table(OWNER, note::GUARDS, &pages.guards)?;
     notes.add_table(OWNER, note::THREADS, &snapshot.threads)?;
-    signal_actions(&mut notes)?;
+    signal_actions(&mut notes, job)?;
     notes.add_table(OWNER, note::OPEN_FILES, &snapshot.files)?;
     notes.add_table(OWNER, note::DESCRIPTORS, &snapshot.descriptors)?;
     notes.add(OWNER, note::BYTES, scratch.all_bytes())?;
@@ -44,10 +45,13 @@ pub fn build(
 }
 
 /// The actions of all signals: a process that was forked without CLONE_SIGHAND has those of the target.
-fn signal_actions(notes: &mut Notes<'_>) -> Result<(), Full> {
+fn signal_actions(notes: &mut Notes<'_>, job: &Job) -> Result<(), Full> {
     notes.begin(OWNER, note::SIGACTIONS)?;
     for number in 1..=signal::SIGNALS {
-        let action = signal::action(number).unwrap_or_default();
+        let action = match &job.gathering {
+            Some(gathering) if number == STOP_SIGNAL => gathering.action,
+            _ => signal::action(number).unwrap_or_default(),
+        };
         let entry = SigAction {
             handler: action.handler as u64,
             flags: action.flags,

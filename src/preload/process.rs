@@ -23,7 +23,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         uid: ask::uid(),
         gid: ask::gid(),
         generation: job.generation,
-        threads: 1,
+        threads: 1 + job.gathering.as_ref().map_or(0, |gathering| gathering.parked().count() as u32),
         resume_ip: ckpt_resume as *const () as u64,
         cwd,
         realtime: time(now(clock::REALTIME)),

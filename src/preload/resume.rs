@@ -1,6 +1,6 @@
 //! What happens in the restored libckpt before the program goes on: see "The resume contract" in ARCHITECTURE.md.
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, ckpt_entered, ckpt_released};
 use core::sync::atomic::{AtomicU32, Ordering};
 use sys::{memory, thread};
 
@@ -12,21 +12,48 @@ pub fn next_generation() -> u32 {
     GENERATION.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
-/// Called by `ckpt_resume` on the leader's stack.
-pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, index: u32, hole: u64, length: u64, threads: u32) {
-    let _ = (index, threads, &arrival);
-    tell_libc();
+/// Called by `ckpt_resume` in the thread that led the save, on the leader's stack.
+pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, length: u64, hole: u64, threads: u32) {
+    ckpt_thread_resumed(arrival);
     crate::background::forget();
     crate::api::restarted();
-    // SAFETY: the restarter has nothing but this mapping left, and nobody runs in it any more.
-    let _ = unsafe { memory::munmap(hole, length) };
+    crate::threads::forget();
+    // SAFETY: statics of the assembly.
+    unsafe {
+        loop {
+            let entered = ckpt_entered.load(Ordering::Acquire);
+            if entered + 1 >= threads {
+                break;
+            }
+            let _ = thread::futex_wait(&ckpt_entered, entered, 0);
+        }
+        // SAFETY: the restarter has nothing but this mapping left, and no thread is in it any more: all others have entered libckpt.
+        let _ = memory::munmap(hole, length);
+        ckpt_released.store(1, Ordering::Release);
+        thread::futex_wake(&ckpt_released, u32::MAX >> 1);
+    }
+}
+
+/// Called by `ckpt_resume` in each thread: its libc gets to know its new id.
+pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival) {
+    tell_libc(arrival.tid_address, arrival.tid);
+    if !arrival.leads() {
+        crate::threads::redeliver(arrival);
+    }
+}
+
+/// Before a save: nobody has come back from it yet.
+pub fn prepare() {
+    // SAFETY: statics of the assembly.
+    unsafe {
+        ckpt_entered.store(0, Ordering::Relaxed);
+        ckpt_released.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Writes the new thread id where libc keeps the old one.
-fn tell_libc() {
+fn tell_libc(address: u64, old: u32) {
     let tid = thread::tid();
-    let old = SAVED_TID.load(Ordering::Relaxed);
-    let address = SAVED_TID_ADDRESS.load(Ordering::Relaxed);
     // glibc clears the word behind the tid address when the thread ends, and keeps the tid there until then.
     if replace(address, old, tid) {
         return;
@@ -38,16 +65,6 @@ fn tell_libc() {
     if fs != 0 && unsafe { *(fs as *const u64) } == fs {
         replace(fs + MUSL_TID, old, tid);
     }
-}
-
-use core::sync::atomic::AtomicU64;
-static SAVED_TID: AtomicU32 = AtomicU32::new(0);
-static SAVED_TID_ADDRESS: AtomicU64 = AtomicU64::new(0);
-
-/// Notes what [`tell_libc`] will need, before the image is made.
-pub fn remember(tid: u32, tid_address: u64) {
-    SAVED_TID.store(tid, Ordering::Relaxed);
-    SAVED_TID_ADDRESS.store(tid_address, Ordering::Relaxed);
 }
 
 /// Replaces the word at `address` if it is `old`; tells whether it was.

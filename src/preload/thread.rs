@@ -53,7 +53,7 @@ impl OwnState {
         const RESET_ON_FORK: u64 = 1;
         Ok(Thread {
             tid: self.tid,
-            flags: thread_flag::LEADER,
+            flags: if arrival.leads() { thread_flag::LEADER } else { 0 },
             context: arrival.context,
             fs_base: self.fs_base,
             gs_base: self.gs_base,

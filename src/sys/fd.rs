@@ -231,3 +231,13 @@ pub fn wait_readable(fd: i32) -> Result<()> {
         }
     }
 }
+
+/// The names in what [`read_dir`] gave (`struct linux_dirent64`: inode 8 bytes, offset 8, length 2, type 1, then the name).
+pub fn dir_names(mut entries: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let len = usize::from(u16::from_le_bytes(*entries.get(16..)?.first_chunk()?));
+        let entry = entries.get(..len)?;
+        entries = entries.get(len..)?;
+        entry.get(19..)?.split(|byte| *byte == 0).next()
+    })
+}

@@ -1,0 +1,314 @@
+//! Stopping the other threads of the target, and letting them go.
+//!
+//! The leader makes slots and says that it gathers; then the helper lists `/proc/PID/task`, sends each thread a signal, and waits until the threads
+//! that are listed are the ones that are parked. New ones are found by listing again; ones that end are no longer listed.
+//!
+//! The signal is 33. libcs keep it to themselves (glibc for setuid(2) in all threads, musl for cancellation) and never let a program block it,
+//! so that threads which block "every" signal take this one. Its action is ours during the gathering only. A thread that
+//! gets the libc's own signal 33 meanwhile sends it to itself again when it goes on.
+
+use crate::arrival::{
+    Arrival, SLOT_SHIFT, ckpt_gathering, ckpt_inside, ckpt_leader, ckpt_restorer, ckpt_slot_base, ckpt_slots,
+    ckpt_stop, ckpt_taken,
+};
+use crate::message::{Failure, ThreadTrouble};
+use crate::report;
+use crate::thread::OwnState;
+use core::sync::atomic::{AtomicU32, Ordering};
+use image::number::take_decimal;
+use image::stat::Stat;
+use sys::fd::{self, open_flag};
+use sys::line::Line;
+use sys::memory::{self, map, prot};
+use sys::signal::{self, Action, Info, sa};
+use sys::{Errno, process, thread};
+
+/// The signal that stops threads.
+pub const STOP_SIGNAL: u32 = 33;
+/// How long threads may take to stop, in nanoseconds: they are refused by name then.
+const PATIENCE: u64 = 2_000_000_000;
+/// Marks our own signal 33 in its `si_value`.
+const MARK: u64 = 0x544f_5053_5450_4b43;
+
+/// A parked thread. Its stack is the rest of the slot.
+#[repr(C)]
+pub struct Slot {
+    /// Its arrival; null as long as it is on its way.
+    pub arrival: *const Arrival,
+    /// What it asked the kernel about itself.
+    pub own: OwnState,
+    /// Set when the fields above are.
+    parked: AtomicU32,
+}
+const _: () = assert!(size_of::<Slot>() < 1024);
+
+/// The threads that a save has stopped.
+///
+/// One mapping: the ids of parked threads by slot, the ids of signalled ones, and the slots from the next page on.
+pub struct Gathering {
+    base: u64,
+    slots: u32,
+    /// What signal 33 did before.
+    pub action: Action,
+}
+
+/// Offset of the slots in the mapping, in bytes.
+fn tables_len(slots: u32) -> u64 {
+    (u64::from(slots) * 8).next_multiple_of(4096)
+}
+
+/// Number of threads of this process, without a descriptor: `/proc/self/task` has a link for each, and two of its own.
+pub fn count() -> u32 {
+    match fd::stat_at(fd::AT_FDCWD, b"/proc/self/task\0", true) {
+        Ok(stat) => (stat.nlink as u32).saturating_sub(2).max(1),
+        Err(_) => 1,
+    }
+}
+
+impl Gathering {
+    /// Called by the leader of a process with `threads` threads: from now on whoever arrives parks.
+    pub fn begin(threads: u32) -> Result<Self, Failure> {
+        // Some may be born before all have stopped.
+        let slots = threads.saturating_mul(2).saturating_add(64);
+        let len = tables_len(slots) + (u64::from(slots) << SLOT_SHIFT);
+        // Shared, so that it has an inode of its own and never merges with the program's memory.
+        let flags = map::SHARED | map::ANONYMOUS | map::NORESERVE;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let base = unsafe { memory::mmap(0, len, prot::READ | prot::WRITE, flags, -1, 0) }
+            .map_err(Failure::Scratch)?;
+        let action = signal::action(STOP_SIGNAL).unwrap_or_default();
+        let ours = Action {
+            handler: ckpt_stop as *const () as usize,
+            flags: sa::SIGINFO | sa::RESTORER | sa::ONSTACK | sa::RESTART,
+            restorer: ckpt_restorer as *const () as usize,
+            mask: u64::MAX,
+        };
+        // SAFETY: statics of the assembly, always valid.
+        unsafe {
+            ckpt_slot_base.store(base + tables_len(slots), Ordering::Relaxed);
+            ckpt_slots.store(slots, Ordering::Relaxed);
+            ckpt_taken.store(0, Ordering::Relaxed);
+            ckpt_gathering.store(1, Ordering::SeqCst);
+            // Whoever found the lock taken and has not looked at `ckpt_gathering` yet will, because the value it sleeps on is gone.
+            ckpt_leader.store(1, Ordering::SeqCst);
+            thread::futex_wake(&ckpt_leader, u32::MAX >> 1);
+        }
+        // SAFETY: `ckpt_stop` keeps everything that it interrupts.
+        if let Err(errno) = unsafe { signal::set_action(STOP_SIGNAL, &ours) } {
+            let this = Self { base, slots, action };
+            this.end(false);
+            return Err(Failure::Ask("rt_sigaction", errno));
+        }
+        Ok(Self { base, slots, action })
+    }
+
+    /// The addresses that it occupies.
+    pub fn range(&self) -> (u64, u64) {
+        (self.base, self.base + tables_len(self.slots) + (u64::from(self.slots) << SLOT_SHIFT))
+    }
+
+    /// The threads that are parked.
+    pub fn parked(&self) -> impl Iterator<Item = &Slot> {
+        // SAFETY: a static of the assembly.
+        let taken = unsafe { ckpt_taken.load(Ordering::Acquire) }.min(self.slots);
+        (0..taken).map(|index| self.slot(index)).filter(|slot| slot.parked.load(Ordering::Acquire) != 0)
+    }
+
+    fn slot(&self, index: u32) -> &Slot {
+        let at = self.base + tables_len(self.slots) + (u64::from(index) << SLOT_SHIFT);
+        // SAFETY: the mapping starts as zeros, which is a `Slot` that nobody has taken; it lives as long as `self`.
+        unsafe { &*(at as *const Slot) }
+    }
+
+    /// Ids of parked threads by slot, zero where nobody has parked.
+    fn parked_ids(&self) -> &[AtomicU32] {
+        // SAFETY: the first part of the mapping, which lives as long as `self`.
+        unsafe { core::slice::from_raw_parts(self.base as *const AtomicU32, self.slots as usize) }
+    }
+
+    /// Ids of signalled threads, zero behind the last one. Only the helper uses it.
+    fn called_ids(&self) -> &[AtomicU32] {
+        let start = self.base + u64::from(self.slots) * 4;
+        // SAFETY: the second part of the mapping.
+        unsafe { core::slice::from_raw_parts(start as *const AtomicU32, self.slots as usize) }
+    }
+
+    /// Called by the helper: stops every thread of `pid` but `leader`.
+    pub fn stop(&self, pid: u32, leader: u32) -> Result<(), Failure> {
+        let deadline = report::now() + PATIENCE;
+        let mut called = 0;
+        loop {
+            // SAFETY: a static of the assembly.
+            if unsafe { ckpt_taken.load(Ordering::Acquire) } > self.slots {
+                return Err(Failure::Threads(ThreadTrouble::TooMany));
+            }
+            let Some(missing) = self.call(pid, leader, &mut called)? else { return Ok(()) };
+            if report::now() >= deadline {
+                return Err(name(pid, missing));
+            }
+            self.wait(called as u32);
+        }
+    }
+
+    /// Sleeps until as many threads have parked as were signalled; not for long, because some may have ended and others may be new.
+    fn wait(&self, called: u32) {
+        const LOOK: u64 = 3_000_000;
+        let until = report::now() + LOOK;
+        AWAITED.store(called, Ordering::SeqCst);
+        loop {
+            let parked = PARKED.load(Ordering::SeqCst);
+            let now = report::now();
+            if parked >= called || now >= until {
+                return;
+            }
+            let _ = thread::futex_wait(&PARKED, parked, until - now);
+        }
+    }
+
+    /// Signals every listed thread that is not parked, once; returns one that is not parked, if there is one.
+    fn call(&self, pid: u32, leader: u32, called: &mut usize) -> Result<Option<u32>, Failure> {
+        const NAME: &str = "/proc/self/task";
+        let mut path = Line::<32>::new();
+        path.text("/proc/").dec(u64::from(pid)).text("/task\0");
+        let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
+        let dir = fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0)
+            .map_err(|errno| Failure::Proc(NAME, errno))?;
+        let mut missing = None;
+        let mut buf = [0u8; 8192];
+        let result = loop {
+            let len = match fd::read_dir(dir, &mut buf) {
+                Ok(0) => break Ok(()),
+                Ok(len) => len,
+                Err(errno) => break Err(Failure::Proc(NAME, errno)),
+            };
+            for name in fd::dir_names(buf.get(..len).unwrap_or_default()) {
+                let Some((tid, _)) = take_decimal(name) else { continue };
+                let tid = tid as u32;
+                let is = |known: &AtomicU32| known.load(Ordering::Acquire) == tid;
+                if tid == leader || self.parked_ids().iter().any(is) {
+                    continue;
+                }
+                missing = Some(tid);
+                if self.called_ids().iter().take(*called).any(is) {
+                    continue;
+                }
+                if let Some(slot) = self.called_ids().get(*called) {
+                    slot.store(tid, Ordering::Relaxed);
+                    *called += 1;
+                    send(pid, tid);
+                }
+            }
+        };
+        let _ = fd::close(dir);
+        result.map(|()| missing)
+    }
+
+    /// Called by the leader: lets everybody go, and waits until nobody needs the slots. `all_stopped` says that no signal of ours
+    /// is on its way any more.
+    pub fn end(self, all_stopped: bool) {
+        // A signal that nobody took yet would meet the old action. A libc's handler ignores it, because it was not sent by the libc; the
+        // default would end the process, so then ours stays, which ignores it as well.
+        if all_stopped || self.action.handler > 1 {
+            // SAFETY: this is the action that the program had.
+            let _ = unsafe { signal::set_action(STOP_SIGNAL, &self.action) };
+        }
+        // SAFETY: statics of the assembly.
+        unsafe {
+            ckpt_gathering.store(0, Ordering::SeqCst);
+            thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
+            loop {
+                let inside = ckpt_inside.load(Ordering::SeqCst);
+                if inside == 0 {
+                    break;
+                }
+                let _ = thread::futex_wait(&ckpt_inside, inside, 1_000_000);
+            }
+            PARKED.store(0, Ordering::Relaxed);
+            let (start, end) = self.range();
+            let _ = memory::munmap(start, end - start);
+        }
+    }
+}
+
+/// Why a thread did not stop.
+fn name(pid: u32, tid: u32) -> Failure {
+    let mut path = Line::<64>::new();
+    path.text("/proc/").dec(u64::from(pid)).text("/task/").dec(u64::from(tid)).text("/stat\0");
+    let mut text = [0u8; 1024];
+    let mut state = b'?';
+    if let Ok(from) = fd::open_at(fd::AT_FDCWD, path.as_bytes(), open_flag::RDONLY | open_flag::CLOEXEC, 0) {
+        let len = fd::read(from, &mut text).unwrap_or(0);
+        let _ = fd::close(from);
+        if let Some(stat) = Stat::parse(text.get(..len).unwrap_or_default()) {
+            state = stat.state;
+            let mut comm = [0; 16];
+            comm.iter_mut().zip(stat.comm).for_each(|(to, from)| *to = *from);
+            return Failure::Threads(ThreadTrouble::Stuck { tid, state, comm });
+        }
+    }
+    Failure::Threads(ThreadTrouble::Stuck { tid, state, comm: [0; 16] })
+}
+
+/// How many threads have parked.
+static PARKED: AtomicU32 = AtomicU32::new(0);
+/// How many the helper waits for: the one that makes up the number wakes it.
+static AWAITED: AtomicU32 = AtomicU32::new(0);
+
+/// After a restart: the slots of the save belong to another process.
+pub fn forget() {
+    PARKED.store(0, Ordering::Relaxed);
+    // SAFETY: statics of the assembly.
+    unsafe {
+        ckpt_inside.store(0, Ordering::Relaxed);
+        ckpt_gathering.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Sends a thread our signal 33.
+fn send(pid: u32, tid: u32) {
+    const SI_QUEUE: i32 = -1;
+    let mut info: Info = [0; 128];
+    let _ = image::plain::write(&mut info, 0, &STOP_SIGNAL);
+    let _ = image::plain::write(&mut info, 8, &(SI_QUEUE as u32));
+    let _ = image::plain::write(&mut info, 16, &process::pid());
+    let _ = image::plain::write(&mut info, 24, &MARK);
+    // It may have ended since it was listed.
+    let _: Result<(), Errno> = signal::queue_thread(pid, tid, STOP_SIGNAL, &info);
+}
+
+/// Called by `ckpt_park_here`, on the slot's stack, with every signal blocked: says that this thread stands still, and returns when it may go on.
+pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
+    let own = OwnState::ask();
+    arrival.tid = own.tid;
+    arrival.tid_address = own.tid_address;
+    slot.own = own;
+    slot.arrival = arrival;
+    slot.parked.store(1, Ordering::Release);
+    // SAFETY: statics of the assembly; the ids stand before the slots, and this slot's index is below their number.
+    unsafe {
+        let slots = u64::from(ckpt_slots.load(Ordering::Relaxed));
+        let first = ckpt_slot_base.load(Ordering::Relaxed);
+        let index = ((&raw mut *slot) as u64 - first) >> SLOT_SHIFT;
+        let ids = (first - tables_len(slots as u32)) as *const AtomicU32;
+        (*ids.add(index as usize)).store(own.tid, Ordering::Release);
+    }
+    if PARKED.fetch_add(1, Ordering::SeqCst) + 1 == AWAITED.load(Ordering::SeqCst) {
+        thread::futex_wake(&PARKED, 1);
+    }
+    // SAFETY: a static of the assembly.
+    unsafe {
+        while ckpt_gathering.load(Ordering::Acquire) != 0 {
+            let _ = thread::futex_wait(&ckpt_gathering, 1, 0);
+        }
+    }
+    redeliver(arrival);
+}
+
+/// If what stopped this thread was the libc's own signal 33, it is sent again: it arrives when the handler returns.
+pub fn redeliver(arrival: &Arrival) {
+    const SI_TKILL: u32 = -6_i32 as u32;
+    let word = |at: usize| image::plain::read::<u32>(arrival.info(), at).unwrap_or(0);
+    if word(0) == STOP_SIGNAL && word(8) == SI_TKILL {
+        let _ = signal::raise(process::pid(), thread::tid(), STOP_SIGNAL);
+    }
+}
