@@ -39,7 +39,7 @@ fn regions(image: &Image) -> Checked {
     let files = image.files().len();
     let objects = image.objects().len();
     let mut last_end = 0;
-    let mut next_load = 1;
+    let mut next_load = 0u32;
     need(!image.regions().is_empty(), "bad image: no regions")?;
     for region in image.regions().iter() {
         need(is_page(region.start) && is_page(region.end), "bad image: a region does not consist of pages")?;
@@ -79,10 +79,7 @@ fn regions(image: &Image) -> Checked {
         path(image, region.name, "bad image: name of a region")?;
         last_end = region.end;
     }
-    need(
-        u64::from(next_load) == image.loads().len() as u64 + 1,
-        "bad image: program headers that belong to no region",
-    )
+    need(next_load as usize == image.loads().len(), "bad image: program headers that belong to no region")
 }
 
 /// Checks the program headers; gives the offset in the file where the data of objects begins.
@@ -141,7 +138,7 @@ fn load_in_region(load: &Phdr, region: &Region, last_end: u64) -> Result<u64, Im
         load.p_filesz == 0
             || match load.p_paddr {
                 RUN_PRIVATE => !shared && region.kind != region_kind::VVAR,
-                RUN_CLEAN => region.kind == region_kind::FILE,
+                RUN_CLEAN => matches!(region.kind, region_kind::FILE | region_kind::VDSO),
                 RUN_OBJECT => region.kind == region_kind::OBJECT,
                 _ => false,
             },

@@ -20,7 +20,8 @@ use crate::plain::plain;
 
 /// `p_paddr` of a `PT_LOAD`, which ELF leaves unused in core files: these bytes are the process's own and must come back.
 pub const RUN_PRIVATE: u64 = 0;
-/// `p_paddr` of a `PT_LOAD`: an unmodified copy of the mapped file. Not needed when the same file is still there.
+/// `p_paddr` of a `PT_LOAD`: an unmodified copy of the mapped file, or of the kernel's vdso. Not
+/// needed when the same file or vdso is still there.
 pub const RUN_CLEAN: u64 = 1;
 /// `p_paddr` of a `PT_LOAD`: bytes of an [`Object`] shown at an address for debuggers; restored with the object.
 pub const RUN_OBJECT: u64 = 2;
@@ -401,7 +402,7 @@ plain! {
         pub file: u32,
         /// Offset in the file or object in bytes.
         pub offset: u64,
-        /// Number in the program header table of its first `PT_LOAD`; they follow one another.
+        /// Index of its first one among the `PT_LOAD`s (program header 1 has 0); they follow one another.
         pub first_load: u32,
         /// How many.
         pub loads: u32,

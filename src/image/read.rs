@@ -199,8 +199,7 @@ impl<'a> Image<'a> {
 
     /// The `PT_LOAD`s of a region of this image.
     pub fn loads_of(&self, region: &Region) -> Table<'a, Phdr> {
-        let first = (region.first_load as usize).wrapping_sub(1);
-        self.loads.range(first, region.loads as usize).unwrap_or(Table::empty())
+        self.loads.range(region.first_load as usize, region.loads as usize).unwrap_or(Table::empty())
     }
 
     /// The region that holds an address.

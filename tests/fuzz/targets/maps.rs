@@ -45,7 +45,9 @@ pub fn run(input: &[u8]) {
 fn each(line: &[u8]) {
     if let Some(region) = parse_line(line) {
         assert!(region.start < region.end && region.prot <= 7 && !region.is_empty());
-        assert!(line.ends_with(region.name) && region.deleted().is_none_or(|name| region.name.starts_with(name)));
+        assert!(
+            line.ends_with(region.name) && region.deleted().is_none_or(|name| region.name.starts_with(name))
+        );
         let mut buf = [0; 256];
         let len = unescape(region.name, &mut buf).expect("a name gets no longer");
         assert!(len <= region.name.len() && region.name.len() <= 4 * len);

@@ -58,7 +58,7 @@ impl Parts {
             prot,
             kind,
             file: NONE,
-            first_load: self.loads.len() as u32 + 1,
+            first_load: self.loads.len() as u32,
             ..Region::default()
         });
         self.regions.last_mut().unwrap()
