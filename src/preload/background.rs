@@ -7,7 +7,7 @@
 use crate::config;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
-use crate::report::Report;
+use crate::report::{Report, Request};
 use crate::scratch::Scratch;
 use crate::{file::ImageFile, writer};
 use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -48,11 +48,8 @@ pub fn write(
 /// Whether the program is to wait.
 fn wants_foreground(job: &Job, snapshot: &Snapshot) -> bool {
     const INIT: u32 = 1;
-    config::get().foreground
-        || job.from_call
-        || job.pid == INIT
-        || snapshot.process.subreaper != 0
-        || !job.is_helper
+    let must_wait = job.from_call || job.request == Request::SaveAndEnd || config::get().foreground;
+    must_wait || job.pid == INIT || snapshot.process.subreaper != 0 || !job.is_helper
 }
 
 /// Starts the writer and waits until it has what it needs of the target. An error of clone(2) or pipe2(2) is returned as such: there is no

@@ -4,6 +4,7 @@
 
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
+use crate::report::Report;
 use crate::scratch::{List, Scratch};
 use image::format::{Descriptor, NONE, OpenFile, Time, file_kind};
 use image::number::take_decimal;
@@ -16,8 +17,8 @@ const S_IFREG: u32 = 0o100000;
 const S_IFDIR: u32 = 0o040000;
 const S_IFCHR: u32 = 0o020000;
 
-/// Reads the table, without the numbers in `ours`.
-pub fn read(scratch: &mut Scratch, ours: &[i32]) -> Result<(List<OpenFile>, List<Descriptor>), Stop> {
+/// Reads the table, without the descriptors of the report.
+pub fn read(scratch: &mut Scratch, report: &mut Report) -> Result<(List<OpenFile>, List<Descriptor>), Stop> {
     const NAME: &str = "/proc/self/fd";
     let fail = |errno| Stop::from(Failure::Proc(NAME, errno));
     let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
@@ -26,6 +27,7 @@ pub fn read(scratch: &mut Scratch, ours: &[i32]) -> Result<(List<OpenFile>, List
     let _ = fd::close(dir);
     let numbers = numbers?;
     let mut descriptors = scratch.list::<Descriptor>();
+    let ours = [report.fd, report.target];
     for &number in numbers.iter().filter(|number| !ours.contains(&(**number as i32))) {
         let closing =
             fd::control(number as i32, fcntl::GETFD, 0).map_err(|errno| Failure::Ask("fcntl", errno))?;
@@ -45,7 +47,13 @@ pub fn read(scratch: &mut Scratch, ours: &[i32]) -> Result<(List<OpenFile>, List
         let index = match known {
             Some(known) => known.file,
             None => {
-                let file = describe(number, &stat, scratch)?;
+                let file = match describe(number, &stat, scratch) {
+                    Err(Stop::Failed(failure)) if failure.is_refusal() => {
+                        report.refuse(failure)?;
+                        OpenFile::default()
+                    }
+                    file => file?,
+                };
                 scratch.push(&mut files, file)?;
                 (files.len() - 1) as u32
             }

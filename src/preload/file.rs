@@ -68,10 +68,10 @@ impl ImageFile {
         let mut buf = [0; PATH_MAX];
         match fd::read_link(fd::AT_FDCWD, link.as_bytes(), &mut buf) {
             Ok(b"/") => line.text("/"),
-            Ok(dir) => line.quoted(dir).text("/"),
+            Ok(dir) => line.escaped(dir).text("/"),
             Err(_) => line,
         };
-        line.quoted(self.name.as_bytes().strip_suffix(b"\0").unwrap_or_default());
+        line.escaped(self.name.as_bytes().strip_suffix(b"\0").unwrap_or_default());
     }
 
     /// Closes the descriptors.

@@ -12,11 +12,11 @@
 
 use crate::arrival::Arrival;
 use crate::message::Failure;
-use crate::report::{self, Report};
+use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{background, descriptors, maps, process};
+use crate::{background, descriptors, maps, process, regions};
 use core::arch::global_asm;
 use core::ffi::c_void;
 use image::format::{Descriptor, OpenFile, Process, Thread};
@@ -49,6 +49,8 @@ pub struct Job<'a> {
     pub started: u64,
     /// `ckpt_checkpoint()` asked, and waits for the image.
     pub from_call: bool,
+    /// What the signal asked for.
+    pub request: Request,
     /// The save runs in the helper, not in the target itself.
     pub is_helper: bool,
     /// The other threads, in a process that has any.
@@ -118,6 +120,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         generation: crate::resume::next_generation(),
         started,
         from_call: crate::api::is_calling(),
+        request: report::request(arrival.info()),
         is_helper: true,
         gathering,
         trouble,
@@ -134,6 +137,9 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         save(&mut job);
     }
     crate::api::set_result(if job.saved { 0 } else { -1 });
+    if job.saved && job.request == Request::SaveAndEnd {
+        sysprocess::kill_self();
+    }
     let all_stopped = job.all_stopped;
     if let Some(gathering) = job.gathering.take() {
         gathering.end(all_stopped);
@@ -186,11 +192,16 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
-    let vmas = maps::read(job, scratch)?;
-    let (files, descriptors) = descriptors::read(scratch, &[report.fd, report.target])?;
+    let vmas = maps::read(job, scratch, report)?;
+    let (files, descriptors) = descriptors::read(scratch, report)?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;
     let mut snapshot = Snapshot { process, vmas, files, descriptors, threads };
+    if report.is_check {
+        regions::check(&snapshot, scratch, report)?;
+        report.checked();
+        return Ok(());
+    }
     background::write(job, &mut snapshot, scratch, report)
 }
 

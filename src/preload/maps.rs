@@ -2,6 +2,7 @@
 
 use crate::helper::{Job, Stop};
 use crate::message::{Failure, Kind};
+use crate::report::Report;
 use crate::scratch::{List, Scratch};
 use crate::threads::Gathering;
 use image::format::Blob;
@@ -36,7 +37,7 @@ unsafe impl Plain for Vma {}
 const _: () = assert!(size_of::<Vma>() == 56);
 
 /// Reads the map, without what the save itself has mapped.
-pub fn read(job: &Job, scratch: &mut Scratch) -> Result<List<Vma>, Stop> {
+pub fn read(job: &Job, scratch: &mut Scratch, report: &mut Report) -> Result<List<Vma>, Stop> {
     const NAME: &str = "/proc/self/maps";
     let maps = fd::open_at(fd::AT_FDCWD, b"/proc/self/maps\0", open_flag::RDONLY | open_flag::CLOEXEC, 0)
         .map_err(|errno| Failure::Proc(NAME, errno))?;
@@ -49,7 +50,7 @@ pub fn read(job: &Job, scratch: &mut Scratch) -> Result<List<Vma>, Stop> {
         match lines.next_line(&mut |buf| fd::read(maps, buf)) {
             Ok(Some(line)) => match parse_line(line) {
                 Some(line) => {
-                    if let Err(stop) = add(&line, ours, scratch, &mut vmas, &mut names) {
+                    if let Err(stop) = add(&line, ours, scratch, &mut vmas, &mut names, report) {
                         break Err(stop);
                     }
                 }
@@ -74,6 +75,7 @@ fn add(
     scratch: &mut Scratch,
     vmas: &mut List<Vma>,
     last: &mut LastName,
+    report: &mut Report,
 ) -> Result<(), Stop> {
     // The same page in every process, at the same place.
     if line.name == b"[vsyscall]" {
@@ -82,7 +84,9 @@ fn add(
     if ours.contains(&(line.start, line.end)) {
         return Ok(());
     }
-    check(line)?;
+    if let Some(kind) = unrestorable(line) {
+        report.refuse(Failure::Region(line.start, kind))?;
+    }
     let [first, second] = ours;
     let parts = cut((line.start, line.end), first).into_iter().flat_map(|part| cut(part, second));
     for (start, end) in parts.filter(|(start, end)| start < end) {
@@ -122,9 +126,9 @@ fn name(raw: &[u8], scratch: &mut Scratch, last: &mut LastName) -> Result<Blob, 
     Ok(last.0)
 }
 
-/// Refuses what cannot be restored.
-fn check(line: &MapsLine<'_>) -> Result<(), Stop> {
-    let refuse = |what, advice| Err(Failure::Region(line.start, Kind { what, advice }).into());
+/// Why a region cannot be restored, as far as its line tells.
+fn unrestorable(line: &MapsLine<'_>) -> Option<Kind> {
+    let refuse = |what, advice| Some(Kind { what, advice });
     if line.name.starts_with(b"/SYSV") && line.deleted().is_some() {
         return refuse(
             "System V shared memory",
@@ -152,5 +156,5 @@ fn check(line: &MapsLine<'_>) -> Result<(), Stop> {
     {
         return refuse("a mapping of a device", "unmap it before the save");
     }
-    Ok(())
+    None
 }

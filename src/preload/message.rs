@@ -26,8 +26,6 @@ pub enum Failure {
     Rename(Errno),
     /// The image's name is longer than a path can be.
     NameTooLong,
-    /// The writer could not be started.
-    Fork(Errno),
     /// The writer ended before it had said anything.
     WriterDied,
     /// The other threads could not be stopped.
@@ -102,7 +100,6 @@ impl Failure {
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");
             }
-            Self::Fork(e) => errno(line, "starting the writer", e, "raise the process limit (ulimit -u)"),
             Self::WriterDied => {
                 line.text("the writer was killed; look for the out-of-memory killer in the kernel's log");
             }

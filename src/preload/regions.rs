@@ -4,6 +4,7 @@ use crate::helper::{Snapshot, Stop};
 use crate::maps::Vma;
 use crate::message::{Failure, Kind};
 use crate::pages::{Contents, Pages};
+use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use image::format::{MappedFile, NONE, Region, Time, region_flag, region_kind};
 use image::lines::{Lines, LinesError};
@@ -36,7 +37,9 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
     let mut attributes = Attributes::open()?;
     for vma in snapshot.vmas.iter() {
         let flags = attributes.of(vma)?;
-        check(vma, flags, scratch)?;
+        if let Some(kind) = unrestorable(vma, flags, scratch) {
+            return Err(Failure::Region(vma.start, kind).into());
+        }
         let region = describe(vma, flags.region, scratch, &mut found)?;
         let contents = contents(&region);
         let first_load = pages.loads.len();
@@ -53,9 +56,21 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
     Ok(found)
 }
 
-/// Refuses what cannot be restored.
-fn check(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Result<(), Stop> {
-    let refuse = |what, advice| Err(Failure::Region(vma.start, Kind { what, advice }).into());
+/// Tells everything in the attributes of the map that a save would refuse.
+pub fn check(snapshot: &Snapshot, scratch: &Scratch, report: &mut Report) -> Result<(), Stop> {
+    let mut attributes = Attributes::open()?;
+    for vma in snapshot.vmas.iter() {
+        if let Some(kind) = unrestorable(vma, attributes.of(vma)?, scratch) {
+            report.refuse(Failure::Region(vma.start, kind))?;
+        }
+    }
+    attributes.close();
+    Ok(())
+}
+
+/// Why a region cannot be restored.
+fn unrestorable(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Option<Kind> {
+    let refuse = |what, advice| Some(Kind { what, advice });
     let of_kernel = scratch.blob(vma.name).starts_with(b"[v");
     if flags.traits & trait_flag::HUGETLB != 0 {
         return refuse(
@@ -72,7 +87,7 @@ fn check(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Result<(), Stop> {
     if flags.traits & (trait_flag::DEVICE | trait_flag::MIXED) != 0 && !of_kernel {
         return refuse("memory of a device", "unmap it before the save");
     }
-    Ok(())
+    None
 }
 
 /// What of a region is saved by address.

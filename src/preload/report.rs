@@ -17,6 +17,10 @@ pub struct Report {
     pub fd: i32,
     /// `/proc/PID` of the target, or -1: the writer reaches the target's standard error through it, and keeps nothing else of the target open.
     pub target: i32,
+    /// Nothing is saved.
+    pub is_check: bool,
+    /// How many things a check has found.
+    refusals: u32,
     /// The writer reports, not the helper.
     pub is_orphan: bool,
     /// When the signal arrived, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -29,19 +33,24 @@ pub struct Report {
     pub size: [u64; 2],
 }
 
+/// What a pipe takes in one piece (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub fn now() -> u64 {
     let [sec, nsec] = time::now(time::clock::MONOTONIC);
     sec as u64 * 1_000_000_000 + nsec as u64
 }
 
-/// What a requester can ask for, in the upper byte of the signal's value.
+/// What a requester can ask for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// A save.
     Save,
-    /// Only what a save would refuse.
+    /// Everything that a save would refuse, and no save.
     Check,
+    /// A save, and then the end of the program.
+    SaveAndEnd,
 }
 
 /// Where the requester listens.
@@ -52,17 +61,21 @@ struct Listener {
     request: Request,
 }
 
-/// Takes a request apart: `si_code` must be SI_QUEUE, `si_pid` the sender, and the value `kind << 24 | descriptor`.
+/// Takes a request apart: `docs/protocol.md`. A signal that is none is a request to save, and nobody listens.
 fn listener(info: &Info) -> Option<Listener> {
     const SI_QUEUE: i32 = -1;
+    const MARK: u64 = u32::from_le_bytes(*b"CKPT") as u64;
     let word = |at: usize| image::plain::read::<u32>(info, at);
-    let (code, pid, value) = (word(8)?, word(16)?, word(24)?);
-    let request = match value >> 24 {
-        0xc0 => Request::Save,
-        0xc1 => Request::Check,
+    let (code, pid) = (word(8)?, word(16)?);
+    let value = image::plain::read::<u64>(info, 24)?;
+    let request = match value >> 24 & 0xff {
+        0 => Request::Save,
+        1 => Request::Check,
+        2 => Request::SaveAndEnd,
         _ => return None,
     };
-    (code as i32 == SI_QUEUE && pid != 0).then_some(Listener { pid, fd: value & 0xff_ffff, request })
+    let is_request = code as i32 == SI_QUEUE && pid != 0 && value >> 32 == MARK;
+    is_request.then_some(Listener { pid, fd: value as u32 & 0xff_ffff, request })
 }
 
 /// What the signal asks for.
@@ -79,7 +92,17 @@ impl Report {
         let flags = open_flag::PATH | open_flag::DIRECTORY | open_flag::CLOEXEC;
         let target = fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0).unwrap_or(-1);
         let started = job.started;
-        let report = Self { fd, target, is_orphan: false, started, stopped: 0, told: started, size: [0; 2] };
+        let report = Self {
+            fd,
+            target,
+            is_check: request(job.arrival.info()) == Request::Check,
+            refusals: 0,
+            is_orphan: false,
+            started,
+            stopped: 0,
+            told: started,
+            size: [0; 2],
+        };
         let mut line = Line::<128>::new();
         line.text("ckpt 1 accepted pid=")
             .dec(u64::from(job.pid))
@@ -92,6 +115,29 @@ impl Report {
     /// The target goes on from here.
     pub fn target_runs(&mut self) {
         self.stopped = now() - self.started;
+        let mut line = Line::<64>::new();
+        line.text("running stop_us=").dec(self.stopped / 1000);
+        self.tell(&mut line);
+    }
+
+    /// Something cannot be restored: that ends a save, and is one line of a check.
+    pub fn refuse(&mut self, failure: Failure) -> Result<(), Stop> {
+        if !self.is_check {
+            return Err(Stop::Failed(failure));
+        }
+        self.refusals += 1;
+        let mut line = Line::<1024>::new();
+        line.text("refusal ");
+        failure.describe(&mut line);
+        self.tell(&mut line);
+        Ok(())
+    }
+
+    /// The end of a check.
+    pub fn checked(&self) {
+        let mut line = Line::<64>::new();
+        line.text("checked refusals=").dec(u64::from(self.refusals));
+        self.tell(&mut line);
     }
 
     /// So much page data is written; told a few times a second.
@@ -115,14 +161,19 @@ impl Report {
             return;
         }
         let total = now() - self.started;
-        let stop = if self.stopped == 0 { total } else { self.stopped };
-        let mut line = Line::<4608>::new();
+        let mut line = Line::<PIPE_BUF>::new();
         line.text("saved bytes=").dec(self.size[0]);
         line.text(" pages=").dec(self.size[1] / image::format::PAGE);
-        line.text(" stop_us=").dec(stop / 1000);
+        if self.stopped == 0 {
+            line.text(" stop_us=").dec(total / 1000);
+        }
         line.text(" total_us=").dec(total / 1000);
+        let short = line.as_bytes().len();
         line.text(" path=");
         file.path(&mut line);
+        if line.is_full() {
+            line.truncate(short);
+        }
         self.tell(&mut line);
     }
 
@@ -135,7 +186,9 @@ impl Report {
         let mut line = Line::<1024>::new();
         line.text(if failure.is_refusal() { "refused " } else { "failed " });
         failure.describe(&mut line);
-        self.tell(&mut line);
+        if self.fd >= 0 {
+            return self.tell(&mut line);
+        }
         let mut line = Line::<1024>::new();
         line.text("ckpt: not saved: ");
         failure.describe(&mut line);

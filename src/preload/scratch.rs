@@ -46,12 +46,6 @@ impl Scratch {
         Ok(Self { base, len, low: base, high: base + len / 2 })
     }
 
-    /// Forgets all tables and bytes.
-    pub fn clear(&mut self) {
-        self.low = self.base;
-        self.high = self.base + self.len / 2;
-    }
-
     /// The addresses it occupies.
     pub fn range(&self) -> (u64, u64) {
         (self.base, self.base + self.len)

@@ -96,6 +96,29 @@ impl<const N: usize> Line<N> {
         }
     }
 
+    /// Appends bytes that come from outside in a form that can be read back: control characters and the backslash become `\ooo`.
+    pub fn escaped(&mut self, bytes: &[u8]) -> &mut Self {
+        for &byte in bytes {
+            if byte < 0x20 || byte == 0x7f || byte == b'\\' {
+                let digit = |shift: u32| b'0' + (byte >> shift & 7);
+                self.bytes(&[b'\\', digit(6), digit(3), digit(0)]);
+            } else {
+                self.bytes(&[byte]);
+            }
+        }
+        self
+    }
+
+    /// Whether something may have been cut off.
+    pub fn is_full(&self) -> bool {
+        self.len == N
+    }
+
+    /// Takes back all but the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// The text so far.
     pub fn as_bytes(&self) -> &[u8] {
         self.buf.get(..self.len).unwrap_or_default()
