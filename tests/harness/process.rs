@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
 
 /// A child of the test. Dropped, it is killed and waited for.
 pub struct Process {
@@ -252,14 +253,19 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Save, kill, restart: as often as asked, each time the process restarted last.
+    /// Save, kill, restart: as often as asked, each time the process restarted last. The file `downtime` says how many nanoseconds it did
+    /// not run.
     #[track_caller]
     pub fn generations(self, count: usize) -> Process {
         let mut process = self;
         for _ in 0..count {
             let image = process.save();
+            let stopped = Instant::now();
             process.kill();
             process = image.restart();
+            let before: u128 = process.place.text("downtime").parse().unwrap_or(0);
+            let downtime = before + stopped.elapsed().as_nanos();
+            process.place.write("downtime", downtime.to_string().as_bytes());
         }
         process
     }
