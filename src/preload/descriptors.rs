@@ -95,7 +95,9 @@ fn describe(number: i32, stat: &Stat, scratch: &mut Scratch) -> Result<OpenFile,
     let len = fd::read_link(fd::AT_FDCWD, link.as_bytes(), scratch.room())
         .map_err(|errno| Failure::Proc("/proc/self/fd", errno))?
         .len();
-    let path = scratch.keep(len)?;
+    let deleted = b" (deleted)";
+    let gone = stat.nlink == 0 && scratch.room().get(..len).is_some_and(|path| path.ends_with(deleted));
+    let path = scratch.keep(len - if gone { deleted.len() } else { 0 })?;
     let mut file = OpenFile {
         kind: 0,
         flags,
@@ -114,7 +116,10 @@ fn describe(number: i32, stat: &Stat, scratch: &mut Scratch) -> Result<OpenFile,
     };
     let name = scratch.blob(path);
     file.kind = kind(number, stat, flags, name).map_err(|kind| Failure::Descriptor(number, kind))?;
-    if matches!(file.kind, file_kind::REGULAR | file_kind::DIRECTORY | file_kind::DEVICE) {
+    if matches!(
+        file.kind,
+        file_kind::REGULAR | file_kind::DIRECTORY | file_kind::DEVICE | file_kind::MEMFD | file_kind::DELETED
+    ) {
         file.pos = match fd::seek(number, 0, 1) {
             Ok(pos) => pos,
             Err(Errno::ESPIPE | Errno::EINVAL) => 0,
@@ -131,9 +136,11 @@ fn kind(number: i32, stat: &Stat, flags: u32, name: &[u8]) -> Result<u32, Kind> 
         _ if flags & open_flag::PATH != 0 => {
             Err(Kind { what: "opened with O_PATH", advice: "close it before the save" })
         }
-        S_IFREG if stat.nlink == 0 => {
-            Err(Kind { what: "a deleted file", advice: "close it before the save" })
+        S_IFREG if fd::file_system(number) == Ok(fd::HUGETLBFS) => {
+            Err(Kind { what: "made of huge pages of hugetlbfs", advice: "close it before the save" })
         }
+        S_IFREG if stat.nlink == 0 && name.starts_with(b"/memfd:") => Ok(file_kind::MEMFD),
+        S_IFREG if stat.nlink == 0 => Ok(file_kind::DELETED),
         S_IFREG => Ok(file_kind::REGULAR),
         S_IFDIR => Ok(file_kind::DIRECTORY),
         S_IFCHR if is_terminal(stat.rdev) => Ok(file_kind::TERMINAL),

@@ -12,6 +12,7 @@
 
 use crate::arrival::Arrival;
 use crate::message::Failure;
+use crate::objects::{self, Contents, Source};
 use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
@@ -75,6 +76,10 @@ pub struct Snapshot {
     pub descriptors: List<Descriptor>,
     /// Its threads.
     pub threads: List<Thread>,
+    /// Files that exist only in the image.
+    pub sources: List<Source>,
+    /// What is in them.
+    pub contents: Contents,
 }
 
 /// Why collecting stopped.
@@ -193,16 +198,20 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     let vmas = maps::read(job, scratch, report)?;
-    let (files, descriptors) = descriptors::read(scratch, report)?;
+    let (mut files, descriptors) = descriptors::read(scratch, report)?;
+    let sources = objects::find(scratch, &vmas, &mut files, &descriptors)?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;
-    let mut snapshot = Snapshot { process, vmas, files, descriptors, threads };
-    if report.is_check {
-        regions::check(&snapshot, scratch, report)?;
-        report.checked();
-        return Ok(());
-    }
-    background::write(job, &mut snapshot, scratch, report)
+    let wanted: &[Source] = if report.is_check { &[] } else { &sources };
+    let contents = Contents::capture(&vmas, wanted, scratch)?;
+    let mut snapshot = Snapshot { process, vmas, files, descriptors, threads, sources, contents };
+    let result = if report.is_check {
+        regions::check(&snapshot, scratch, report).map(|()| report.checked())
+    } else {
+        background::write(job, &mut snapshot, scratch, report)
+    };
+    snapshot.contents.unmap();
+    result
 }
 
 /// The table of threads: first the one whose id is the process's.

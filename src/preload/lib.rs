@@ -24,6 +24,7 @@ mod helper;
 mod maps;
 mod message;
 mod notes;
+mod objects;
 mod pages;
 mod process;
 mod regions;

@@ -36,6 +36,8 @@ pub fn build(
     notes.add_table(OWNER, note::REGIONS, &regions.regions)?;
     notes.add_table(OWNER, note::FILES, &regions.files)?;
     notes.add_table(OWNER, note::GUARDS, &pages.guards)?;
+    notes.add_table(OWNER, note::OBJECTS, &snapshot.contents.objects)?;
+    notes.add_table(OWNER, note::OBJECT_RUNS, &snapshot.contents.runs)?;
     notes.add_table(OWNER, note::THREADS, &snapshot.threads)?;
     signal_actions(&mut notes, job)?;
     notes.add_table(OWNER, note::OPEN_FILES, &snapshot.files)?;

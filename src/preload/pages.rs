@@ -4,7 +4,7 @@ use crate::maps::Vma;
 use crate::message::Failure;
 use crate::scratch::Growing;
 use image::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
-use image::format::{PAGE, RUN_CLEAN, RUN_PRIVATE, Span, region_flag};
+use image::format::{ObjectRun, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Span, region_flag};
 use image::zero::is_zero;
 use sys::Errno;
 use sys::fd::{self, open_flag};
@@ -44,11 +44,13 @@ pub struct Found {
 
 /// How pages of a region are to be treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Contents {
+pub enum Contents<'a> {
     /// Anonymous: what was touched and is not zero.
     Anonymous,
     /// Private mapping of a file: everything.
     File,
+    /// Mapping of an object with these runs: they are shown; where it is private, what the process wrote is saved.
+    Object(&'a [ObjectRun]),
     /// Nothing of it is saved.
     None,
 }
@@ -78,17 +80,21 @@ impl Pages {
     }
 
     /// Appends the `PT_LOAD`s of a region.
-    pub fn add(&mut self, vma: &Vma, contents: Contents) -> Result<Found, Failure> {
+    pub fn add(&mut self, vma: &Vma, contents: Contents<'_>) -> Result<Found, Failure> {
         let mut region = RegionRuns { vma: *vma, run: None, end: vma.start };
         let mut found = Found::default();
         if contents != Contents::None {
-            if vma.prot & prot::READ == 0 {
+            if vma.prot & prot::READ == 0 && vma.shared == 0 {
                 // SAFETY: this is the writer's copy of the region, or the target stands still until `hide_again`.
                 unsafe { memory::mprotect(vma.start, vma.end - vma.start, prot::READ) }
                     .map_err(|errno| Failure::Ask("mprotect", errno))?;
             }
             match contents {
-                Contents::File => self.file(&mut region, &mut found)?,
+                Contents::File => self.file(&mut region, None, &mut found)?,
+                Contents::Object(runs) if vma.shared != 0 => {
+                    self.object(&mut region, runs, vma.start, vma.end)?
+                }
+                Contents::Object(runs) => self.file(&mut region, Some(runs), &mut found)?,
                 _ => self.anonymous(&mut region, &mut found)?,
             }
         }
@@ -117,7 +123,13 @@ impl Pages {
         Ok(())
     }
 
-    fn file(&mut self, region: &mut RegionRuns, found: &mut Found) -> Result<(), Failure> {
+    /// A private mapping of a file, or of an object.
+    fn file(
+        &mut self,
+        region: &mut RegionRuns,
+        object: Option<&[ObjectRun]>,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
         let (mut at, end) = (region.vma.start, region.vma.end);
         let mut buf = [PageRegion::default(); 128];
         while at < end {
@@ -126,7 +138,7 @@ impl Pages {
                 if part.categories & page::FILE != 0 {
                     continue;
                 }
-                self.clean(region, at, part.start)?;
+                self.below(region, object, at, part.start)?;
                 if part.categories & page::GUARD != 0 {
                     found.flags |= region_flag::GUARDS;
                     self.guards.push(Span { start: part.start, end: part.end }).map_err(Failure::Scratch)?;
@@ -136,9 +148,42 @@ impl Pages {
                 at = part.end;
             }
             if at < next {
-                self.clean(region, at, next)?;
+                self.below(region, object, at, next)?;
                 at = next;
             }
+        }
+        Ok(())
+    }
+
+    /// Pages of a private mapping that show what is below it.
+    fn below(
+        &mut self,
+        region: &mut RegionRuns,
+        object: Option<&[ObjectRun]>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), Failure> {
+        match object {
+            Some(runs) => self.object(region, runs, start, end),
+            None => self.clean(region, start, end),
+        }
+    }
+
+    /// Shows the runs of an object at the addresses `start..end`.
+    fn object(
+        &mut self,
+        region: &mut RegionRuns,
+        runs: &[ObjectRun],
+        start: u64,
+        end: u64,
+    ) -> Result<(), Failure> {
+        let vma = region.vma;
+        let (first, behind) = (vma.offset + (start - vma.start), vma.offset + (end - vma.start));
+        let before = runs.partition_point(|run| run.offset + run.len <= first);
+        for run in runs.iter().skip(before).take_while(|run| run.offset < behind) {
+            let (from, to) = (run.offset.max(first), (run.offset + run.len).min(behind));
+            let address = from - vma.offset + vma.start;
+            region.object(self, address, address + (to - from), run.data + (from - run.offset))?;
         }
         Ok(())
     }
@@ -148,14 +193,16 @@ impl Pages {
         if start >= end {
             return Ok(());
         }
+        // The vdso is no file: nothing but the image has its code.
+        let kind = if region.vma.ino == 0 { RUN_PRIVATE } else { RUN_CLEAN };
         // SAFETY: the advice only makes pages present.
         if unsafe { memory::madvise(start, end - start, advice::POPULATE_READ) }.is_ok() {
-            return self.nonzero(region, start, end, RUN_CLEAN);
+            return self.nonzero(region, start, end, kind);
         }
         let mut at = start;
         while at < end {
             if memory::is_readable(at) {
-                self.nonzero(region, at, at + PAGE, RUN_CLEAN)?;
+                self.nonzero(region, at, at + PAGE, kind)?;
             }
             at += PAGE;
         }
@@ -234,11 +281,21 @@ impl Pages {
     }
 }
 
+/// Pages with bytes in the image.
+struct Run {
+    start: u64,
+    end: u64,
+    /// `p_paddr`.
+    kind: u64,
+    /// For [`RUN_OBJECT`]: offset in the bytes of all objects.
+    data: u64,
+}
+
 /// The runs of one region, in ascending order.
 struct RegionRuns {
     vma: Vma,
-    /// The run that may still grow: start, end, kind.
-    run: Option<(u64, u64, u64)>,
+    /// The run that may still grow.
+    run: Option<Run>,
     /// Everything below has its `PT_LOAD`, but for `run`.
     end: u64,
 }
@@ -247,35 +304,44 @@ impl RegionRuns {
     /// Adds pages behind all others.
     fn run(&mut self, pages: &mut Pages, start: u64, end: u64, kind: u64) -> Result<(), Failure> {
         match &mut self.run {
-            Some((_, run_end, run_kind)) if *run_end == start && *run_kind == kind => *run_end = end,
+            Some(run) if run.end == start && run.kind == kind => run.end = end,
             _ => {
                 self.flush(pages, start)?;
-                self.run = Some((start, end, kind));
+                self.run = Some(Run { start, end, kind, data: 0 });
             }
         }
         Ok(())
     }
 
+    /// Adds pages of an object behind all others.
+    fn object(&mut self, pages: &mut Pages, start: u64, end: u64, data: u64) -> Result<(), Failure> {
+        self.flush(pages, start)?;
+        self.run = Some(Run { start, end, kind: RUN_OBJECT, data });
+        Ok(())
+    }
+
     /// Writes the last run's `PT_LOAD`, or the one of a gap at the start of the region; memory reaches up to `next`.
     fn flush(&mut self, pages: &mut Pages, next: u64) -> Result<(), Failure> {
-        let (start, filesz, kind) = match self.run.take() {
-            Some((start, end, kind)) => (start, end - start, kind),
-            None if self.end < next => (self.end, 0, RUN_PRIVATE),
+        let run = match self.run.take() {
+            Some(run) => run,
+            None if self.end < next => Run { start: self.end, end: self.end, kind: RUN_PRIVATE, data: 0 },
             None => return Ok(()),
         };
+        let filesz = run.end - run.start;
+        let own = run.kind != RUN_OBJECT;
         let flag = |prot, flag| if self.vma.prot & prot != 0 { flag } else { 0 };
         let load = Phdr {
             p_type: PT_LOAD,
             p_flags: flag(prot::READ, PF_R) | flag(prot::WRITE, PF_W) | flag(prot::EXEC, PF_X),
-            p_offset: pages.data_len,
-            p_vaddr: start,
-            p_paddr: kind,
+            p_offset: if own { pages.data_len } else { run.data },
+            p_vaddr: run.start,
+            p_paddr: run.kind,
             p_filesz: filesz,
-            p_memsz: next - start,
+            p_memsz: next - run.start,
             p_align: PAGE,
         };
         pages.loads.push(load).map_err(Failure::Scratch)?;
-        pages.data_len += filesz;
+        pages.data_len += if own { filesz } else { 0 };
         self.end = next;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use crate::helper::{Snapshot, Stop};
 use crate::maps::Vma;
 use crate::message::{Failure, Kind};
+use crate::objects;
 use crate::pages::{Contents, Pages};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
@@ -40,13 +41,13 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
         if let Some(kind) = unrestorable(vma, flags, scratch) {
             return Err(Failure::Region(vma.start, kind).into());
         }
-        let region = describe(vma, flags.region, scratch, &mut found)?;
-        let contents = contents(&region);
+        let region = describe(vma, flags.region, snapshot, scratch, &mut found)?;
+        let contents = contents(&region, snapshot);
         let first_load = pages.loads.len();
         let runs = pages.add(vma, contents)?;
         let region = Region {
             flags: region.flags | runs.flags,
-            first_load: first_load as u32,
+            first_load: first_load as u32 + 1, // the notes are header 0
             loads: (pages.loads.len() - first_load) as u32,
             ..region
         };
@@ -91,12 +92,13 @@ fn unrestorable(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Option<Kind> {
 }
 
 /// What of a region is saved by address.
-fn contents(region: &Region) -> Contents {
+fn contents<'a>(region: &Region, snapshot: &'a Snapshot) -> Contents<'a> {
     match region.kind {
         _ if region.flags & region_flag::DROPPABLE != 0 => Contents::None,
         region_kind::FILE => Contents::File,
         region_kind::ANON => Contents::Anonymous,
         region_kind::VDSO => Contents::File,
+        region_kind::OBJECT => Contents::Object(snapshot.contents.runs_of(region.file)),
         _ => Contents::None,
     }
 }
@@ -109,7 +111,13 @@ pub fn hide_again(snapshot: &Snapshot) {
     }
 }
 
-fn describe(vma: &Vma, flags: u32, scratch: &mut Scratch, found: &mut Regions) -> Result<Region, Stop> {
+fn describe(
+    vma: &Vma,
+    flags: u32,
+    snapshot: &Snapshot,
+    scratch: &mut Scratch,
+    found: &mut Regions,
+) -> Result<Region, Stop> {
     let mut region = Region {
         start: vma.start,
         end: vma.end,
@@ -129,18 +137,16 @@ fn describe(vma: &Vma, flags: u32, scratch: &mut Scratch, found: &mut Regions) -
         _ => {}
     }
     let label = name.strip_prefix(b"[anon:").and_then(|name| name.strip_suffix(b"]")).map(<[u8]>::len);
-    let gone = name.ends_with(b" (deleted)");
     let dev_zero = name.starts_with(b"/dev/zero");
     if let Some(len) = label {
         // The label is inside the name's blob, but a NUL must stand behind it.
         region.name = scratch.copy_bytes(vma.name.off as usize + b"[anon:".len(), len)?;
     }
     if vma.ino != 0 {
-        if vma.shared != 0 && gone {
-            let kind = Kind { what: "shared memory without a file", advice: "not supported yet" };
-            return Err(Failure::Region(vma.start, kind).into());
-        }
-        if !(dev_zero && vma.shared == 0) {
+        if let Some(object) = objects::of_region(vma, &snapshot.sources, scratch) {
+            region.kind = region_kind::OBJECT;
+            region.file = object;
+        } else if !(dev_zero && vma.shared == 0) {
             region.kind = if vma.shared != 0 { region_kind::SHARED_FILE } else { region_kind::FILE };
             region.file = file(vma, scratch, found)?;
         } else {
@@ -163,7 +169,7 @@ fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, St
         return Ok(index as u32);
     }
     let full = scratch.blob(vma.name);
-    let deleted = full.ends_with(b" (deleted)");
+    let deleted = objects::is_nameless(vma, scratch);
     let len = full.len() - if deleted { b" (deleted)".len() } else { 0 };
     let path = if deleted { scratch.copy_bytes(vma.name.off as usize, len)? } else { vma.name };
     let mut entry = MappedFile {

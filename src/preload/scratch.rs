@@ -211,6 +211,19 @@ impl<T: Plain> Growing<T> {
         Ok(())
     }
 
+    /// Room for `count` values behind the last one, to be written to; what is in it is left over from before.
+    pub fn spare(&mut self, count: usize) -> sys::Result<&mut [T]> {
+        self.reserve(count)?;
+        // SAFETY: there is room for that many values, which are integers: any bytes will do.
+        Ok(unsafe { core::slice::from_raw_parts_mut((self.base as *mut T).add(self.len), count) })
+    }
+
+    /// Takes the first `count` values of [`Growing::spare`] in.
+    pub fn fill_spare(&mut self, count: usize) {
+        let room = self.mapped as usize / size_of::<T>().max(1);
+        self.len = room.min(self.len.saturating_add(count));
+    }
+
     /// Forgets the values from `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);

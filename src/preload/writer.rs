@@ -12,7 +12,7 @@ use crate::scratch::{Growing, Scratch};
 use image::chunks::{Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::Phdr;
-use image::format::CHUNK;
+use image::format::{CHUNK, RUN_OBJECT};
 use image::plain::{bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
 use sys::Errno;
@@ -31,7 +31,11 @@ pub fn write(
     process::complete(&mut snapshot.process, job, scratch)?;
     let (layout, mut notes) = lay_out(job, snapshot, scratch, &pages, &regions)?;
     for load in pages.loads.iter_mut() {
-        load.p_offset = if load.p_filesz == 0 { 0 } else { load.p_offset + layout.data_off };
+        load.p_offset = match (load.p_filesz, load.p_paddr) {
+            (0, _) => 0,
+            (_, RUN_OBJECT) => load.p_offset + layout.data_off + pages.data_len,
+            _ => load.p_offset + layout.data_off,
+        };
     }
     let note_phdr = layout.note_phdr();
     let front = crc32c_append(layout.front_crc(), bytes_of(&note_phdr));
@@ -47,7 +51,7 @@ pub fn write(
     write_all(out, bytes_of_slice(&pages.loads))?;
     write_all(out, &notes)?;
     write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
-    let sums = write_pages(out, &pages.loads, report)?;
+    let sums = write_pages(out, &pages.loads, &snapshot.contents.bytes, report)?;
     write_all(out, bytes_of(&sums_header(&sums)))?;
     write_all(out, bytes_of_slice(&sums))?;
     regions::hide_again(snapshot);
@@ -61,7 +65,7 @@ pub fn write(
 /// Builds the notes, in a buffer that is doubled until they fit, and lays out the file around them.
 fn lay_out(
     job: &Job,
-    snapshot: &Snapshot,
+    snapshot: &mut Snapshot,
     scratch: &Scratch,
     pages: &Pages,
     regions: &Regions,
@@ -74,8 +78,14 @@ fn lay_out(
             Ok(len) => {
                 buf.truncate(len);
                 let loads = pages.loads.len() as u64;
-                let layout =
-                    Layout::new(loads, len as u64, pages.data_len).ok_or(Failure::Write(Errno::EFBIG))?;
+                let objects_len = snapshot.contents.bytes.len() as u64;
+                let layout = Layout::new(loads, len as u64, pages.data_len + objects_len)
+                    .ok_or(Failure::Write(Errno::EFBIG))?;
+                if snapshot.contents.place(layout.data_off + pages.data_len) {
+                    // Where the data of objects is depends on the length of the notes; their length depends on nothing more.
+                    notes::build(&mut buf, job, snapshot, scratch, pages, regions)
+                        .map_err(|image::write::Full| Failure::Scratch(Errno::ENOMEM))?;
+                }
                 return Ok((layout, buf));
             }
             Err(image::write::Full) => {
@@ -87,15 +97,22 @@ fn lay_out(
 }
 
 /// Writes the page data, and sums each chunk while it is in the cache.
-fn write_pages(out: i32, loads: &[Phdr], report: &mut Report) -> Result<Growing<u32>, Failure> {
+fn write_pages(
+    out: i32,
+    loads: &[Phdr],
+    objects: &[u8],
+    report: &mut Report,
+) -> Result<Growing<u32>, Failure> {
     /// Parts of one writev(2) call: a chunk has at most 64 pages.
     const PARTS: usize = (CHUNK / image::format::PAGE) as usize;
     let mut sums = Growing::new().map_err(Failure::Scratch)?;
     let mut parts = [IoVec { base: 0, len: 0 }; PARTS];
     let mut used = 0;
     let mut sum = 0;
-    let pieces = loads.iter().map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
-    for cut in Cutter::new(pieces, CHUNK) {
+    let by_address = loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
+    let pieces = by_address.map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
+    let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
+    for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
         // SAFETY: the run was found readable, in memory that nobody changes now.
         let bytes = unsafe { core::slice::from_raw_parts(cut.addr as *const u8, cut.len as usize) };
         sum = crc32c_append(sum, bytes);

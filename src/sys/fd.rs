@@ -241,3 +241,29 @@ pub fn dir_names(mut entries: &[u8]) -> impl Iterator<Item = &[u8]> {
         entry.get(19..)?.split(|byte| *byte == 0).next()
     })
 }
+
+/// lseek(2) with SEEK_DATA and SEEK_HOLE: the first range at or behind `at`, below `end`, that may hold something else than zeros. Empty when
+/// there is none. Moves the file offset.
+pub fn data_range(fd: i32, at: u64, end: u64) -> Result<(u64, u64)> {
+    const SEEK_DATA: u32 = 3;
+    const SEEK_HOLE: u32 = 4;
+    match seek(fd, at as i64, SEEK_DATA) {
+        Ok(start) if start < end => Ok((start, seek(fd, start as i64, SEEK_HOLE)?.min(end))),
+        Ok(_) | Err(Errno::ENXIO) => Ok((end, end)),
+        Err(Errno::EINVAL) => Ok((at, end)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// fstatfs(2): the type of the file system (`f_type`, include/uapi/linux/magic.h).
+pub fn file_system(fd: i32) -> Result<u64> {
+    // `struct statfs` of x86-64 is 15 words; the first one is the type.
+    let mut stat = [0u64; 15];
+    // SAFETY: the kernel writes one `struct statfs`, 120 bytes.
+    unsafe { sc!(fstatfs, fd, stat.as_mut_ptr()) }?;
+    let [kind, ..] = stat;
+    Ok(kind)
+}
+
+/// Type of hugetlbfs.
+pub const HUGETLBFS: u64 = 0x9584_58f6;

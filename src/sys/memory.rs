@@ -194,3 +194,24 @@ pub fn is_readable(addr: u64) -> bool {
     let answer = unsafe { sc!(rt_sigprocmask, 99, addr, 0, 8) };
     answer != Err(Errno::EFAULT)
 }
+
+/// process_vm_readv(2) of a process, which may be the caller itself: copies memory from `addr` on, as far as it can be read.
+///
+/// # Errors
+///
+/// `EFAULT` when not even the first byte can be read.
+pub fn copy_from(pid: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
+    let (to, from) = ([buf.as_mut_ptr() as u64, buf.len() as u64], [addr, buf.len() as u64]);
+    // SAFETY: the kernel reads two `struct iovec`, and writes at most `buf.len()` bytes to `buf`.
+    unsafe { sc!(process_vm_readv, pid, &raw const to, 1, &raw const from, 1, 0) }
+}
+
+/// mincore(2): which pages from `addr` on are in memory, in bit 0 of one byte each. Pages of a file that the caller may neither write to nor
+/// owns all count as being there.
+pub fn in_core(addr: u64, len: u64, pages: &mut [u8]) -> Result<()> {
+    if (pages.len() as u64) < len.div_ceil(4096) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the kernel writes one byte for each page.
+    unsafe { sc!(mincore, addr, len, pages.as_mut_ptr()) }.map(drop)
+}

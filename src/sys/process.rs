@@ -234,3 +234,13 @@ pub fn kill_self() -> ! {
         let _ = unsafe { sc!(kill, pid(), SIGKILL) };
     }
 }
+
+/// Bytes of swap that the machine uses, in units of `mem_unit` (sysinfo(2)).
+pub fn swap_in_use() -> Result<u64> {
+    /// `struct sysinfo` (include/uapi/linux/sysinfo.h) as words: uptime, three loads, then six sizes.
+    const TOTAL_SWAP: usize = 8;
+    let mut info = [0u64; 14];
+    // SAFETY: the kernel writes one `struct sysinfo`, 112 bytes.
+    unsafe { sc!(sysinfo, info.as_mut_ptr()) }?;
+    Ok(info[TOTAL_SWAP].wrapping_sub(info[TOTAL_SWAP + 1]))
+}

@@ -1,0 +1,440 @@
+//! Contents of files that exist only in the image: shared anonymous memory, memfds and deleted files.
+//!
+//! [`find`] runs while the tables are made: it knows a file by device and inode, whether it is open, mapped, or both. [`Contents::capture`]
+//! copies while the target still stands still, because shared memory keeps changing when a writer works behind the target's back.
+//! Nothing is read through a pointer: a file that somebody else truncates meanwhile would end the reader with SIGBUS.
+
+use crate::helper::Stop;
+use crate::maps::Vma;
+use crate::message::{Failure, Kind};
+use crate::scratch::{Growing, List, Scratch};
+use image::format::{
+    Blob, CHUNK, Descriptor, NONE, Object, ObjectRun, OpenFile, PAGE, file_kind, object_kind,
+};
+use image::plain::Plain;
+use image::zero::is_zero;
+use sys::fd::{self, fcntl, open_flag};
+use sys::line::Line;
+use sys::{Errno, memory};
+
+/// An object, and where its contents can be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Source {
+    /// What is known of it.
+    pub object: Object,
+    /// A descriptor of it in the helper's table, or -1.
+    fd: i32,
+    /// Whether `fd` was opened for reading.
+    readable: u32,
+}
+// SAFETY: `repr(C)`, integers only, and no padding: 56 + 4 + 4 bytes.
+unsafe impl Plain for Source {}
+const _: () = assert!(size_of::<Source>() == 64);
+
+/// Behind the name of a file that has none any more (fs/d_path.c).
+const DELETED: &[u8] = b" (deleted)";
+/// Before the name of a memfd (mm/memfd.c).
+const MEMFD: &[u8] = b"/memfd:";
+
+const UNREADABLE: Kind = Kind {
+    what: "a file without a name that cannot be read",
+    advice: "open it for reading, too, or close it before the save",
+};
+
+/// Whether a region maps a file without a name. A file may be called "x (deleted)" in earnest: then it is found by that name.
+pub fn is_nameless(vma: &Vma, scratch: &Scratch) -> bool {
+    vma.ino != 0
+        && scratch.blob(vma.name).ends_with(DELETED)
+        && !fd::stat_at(fd::AT_FDCWD, scratch.c_str(vma.name), true).is_ok_and(|stat| stat.ino == vma.ino)
+}
+
+/// The index in `sources` of the object that a region maps. Some file systems (btrfs, overlays) have one device number for stat(2) and another
+/// for the map: there the name decides.
+pub fn of_region(vma: &Vma, sources: &[Source], scratch: &Scratch) -> Option<u32> {
+    let name = || scratch.blob(vma.name).strip_suffix(DELETED).unwrap_or_default();
+    let same = |source: &Source| {
+        let object = &source.object;
+        object.ino == vma.ino
+            && (object.dev == vma.dev
+                || object.kind == object_kind::DELETED && scratch.blob(object.name) == name())
+    };
+    if vma.ino == 0 { None } else { sources.iter().position(same).map(|index| index as u32) }
+}
+
+/// Finds the objects: open files of the kinds MEMFD and DELETED, whose [`OpenFile::object`] and [`OpenFile::seals`] are filled in, and shared
+/// mappings of files without a name.
+pub fn find(
+    scratch: &mut Scratch,
+    vmas: &[Vma],
+    files: &mut [OpenFile],
+    descriptors: &[Descriptor],
+) -> Result<List<Source>, Stop> {
+    let mut sources = scratch.list::<Source>();
+    for descriptor in descriptors {
+        let Some(file) = files.get_mut(descriptor.file as usize) else { continue };
+        if file.object != NONE || !matches!(file.kind, file_kind::MEMFD | file_kind::DELETED) {
+            continue;
+        }
+        let number = descriptor.number as i32;
+        let readable = u32::from(file.flags & open_flag::ACCMODE != open_flag::WRONLY);
+        file.seals = fd::control(number, fcntl::GET_SEALS, 0).unwrap_or(0) as u32;
+        let same = |source: &Source| source.object.dev == file.dev && source.object.ino == file.ino;
+        if let Some(index) = sources.iter().position(same) {
+            file.object = index as u32;
+            if let Some(source) = sources.get_mut(index).filter(|source| source.readable < readable) {
+                (source.fd, source.readable) = (number, readable);
+            }
+            continue;
+        }
+        let memfd = file.kind == file_kind::MEMFD;
+        let object = Object {
+            kind: if memfd { object_kind::MEMFD } else { object_kind::DELETED },
+            seals: file.seals,
+            size: file.size,
+            name: name(file.path, memfd, scratch)?,
+            mode: file.mode,
+            dev: file.dev,
+            ino: file.ino,
+            ..Object::default()
+        };
+        file.object = sources.len() as u32;
+        scratch.push(&mut sources, Source { object, fd: number, readable })?;
+    }
+    for vma in vmas.iter().filter(|vma| vma.shared != 0) {
+        if !is_nameless(vma, scratch) || of_region(vma, &sources, scratch).is_some() {
+            continue;
+        }
+        let full = scratch.blob(vma.name);
+        let kind = match full {
+            b"/dev/zero (deleted)" => object_kind::SHARED_ANON,
+            _ if full.starts_with(MEMFD) => object_kind::MEMFD,
+            _ => object_kind::DELETED,
+        };
+        let name = match kind {
+            object_kind::SHARED_ANON => Blob::default(),
+            _ => name(vma.name, kind == object_kind::MEMFD, scratch)?,
+        };
+        let object = Object { kind, name, mode: 0o100_600, dev: vma.dev, ino: vma.ino, ..Object::default() };
+        scratch.push(&mut sources, Source { object, fd: -1, readable: 0 })?;
+    }
+    Ok(sources)
+}
+
+/// The name in a path: without the kernel's decorations, and with a NUL behind it.
+fn name(path: Blob, memfd: bool, scratch: &mut Scratch) -> Result<Blob, Stop> {
+    let full = scratch.blob(path);
+    let start = if memfd && full.starts_with(MEMFD) { MEMFD.len() } else { 0 };
+    let bare = full.strip_suffix(DELETED).unwrap_or(full).len();
+    Ok(scratch.copy_bytes(path.off as usize + start, bare.saturating_sub(start))?)
+}
+
+/// The contents of all objects.
+pub struct Contents {
+    /// The objects themselves, complete.
+    pub objects: Growing<Object>,
+    /// Their runs; `data` counts from the start of [`Contents::bytes`].
+    pub runs: Growing<ObjectRun>,
+    /// The bytes of the runs, one behind the other.
+    pub bytes: Growing<u8>,
+    /// The first run of the object that is being copied.
+    first_run: usize,
+}
+
+/// What [`Contents::capture`] reads mapped files with.
+struct Reader<'a> {
+    /// The target's map.
+    vmas: &'a [Vma],
+    sources: &'a [Source],
+    scratch: &'a Scratch,
+    /// `/proc/self/mem`, or -1.
+    mem: i32,
+    pid: u32,
+    /// Nothing is swapped out on this machine: a page that is not in memory does not exist.
+    no_swap: bool,
+}
+
+impl Reader<'_> {
+    /// The shared region of an object with the lowest offset that reaches beyond `offset`.
+    fn region_beyond(&self, index: u32, offset: u64) -> Option<&Vma> {
+        let maps = |vma: &&Vma| vma.shared != 0 && file_end(vma) > offset;
+        let of_object = |vma: &&Vma| of_region(vma, self.sources, self.scratch) == Some(index);
+        self.vmas.iter().filter(maps).filter(of_object).min_by_key(|vma| vma.offset)
+    }
+
+    /// Reads memory; zero bytes where the file has ended.
+    fn read(&self, address: u64, buf: &mut [u8]) -> usize {
+        // The second way is slower, but reads what is protected, too.
+        let direct = memory::copy_from(self.pid, address, buf).unwrap_or(0);
+        if direct > 0 { direct } else { fd::read_at(self.mem, buf, address).unwrap_or(0) }
+    }
+
+    /// Whether a page of a mapping exists.
+    fn exists(&self, address: u64) -> bool {
+        self.read(address, &mut [0]) == 1
+    }
+
+    /// The first range of pages of `start..end` that may have contents. `in_memory`: the file is one of a file system in memory.
+    fn resident(&self, start: u64, end: u64, in_memory: bool) -> (u64, u64) {
+        let mut present = [0u8; 4096];
+        let mut first = None;
+        let mut at = start;
+        while at < end {
+            let pages = ((end - at) / PAGE).min(present.len() as u64);
+            let known = present.get_mut(..pages as usize).unwrap_or_default();
+            if !in_memory || !self.no_swap || memory::in_core(at, pages * PAGE, known).is_err() {
+                return (first.unwrap_or(at), end);
+            }
+            for byte in known.iter() {
+                match first {
+                    None if byte & 1 != 0 => first = Some(at),
+                    Some(first) if byte & 1 == 0 => return (first, at),
+                    _ => {}
+                }
+                at += PAGE;
+            }
+        }
+        (first.unwrap_or(end), end)
+    }
+}
+
+/// Where a file ends inside a region, looked for from offset `start` of the file on: a multiple of the page size.
+fn end_inside(reader: &Reader<'_>, vma: &Vma, start: u64) -> u64 {
+    let (mut low, mut high) = (start, file_end(vma));
+    while low < high {
+        let middle = low + (high - low) / 2 / PAGE * PAGE;
+        if reader.exists(vma.start + (middle - vma.offset)) {
+            low = middle + PAGE;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// Fills `room` from `offset` on; what the file does not have is zero.
+fn fill(
+    room: &mut [u8],
+    offset: u64,
+    read: &mut dyn FnMut(u64, &mut [u8]) -> sys::Result<usize>,
+) -> sys::Result<()> {
+    let mut len = 0;
+    while let Some(rest) = room.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match read(offset + len as u64, rest)? {
+            0 => {
+                rest.fill(0);
+                break;
+            }
+            got => len += got,
+        }
+    }
+    Ok(())
+}
+
+/// Moves a page down.
+fn move_page(room: &mut [u8], from: usize, to: usize) {
+    let page = PAGE as usize;
+    if to < from
+        && let Some((low, high)) = room.split_at_mut_checked(from)
+    {
+        low.iter_mut().skip(to).take(page).zip(high).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// Behind the last byte that a region shows of its file.
+fn file_end(vma: &Vma) -> u64 {
+    vma.offset.saturating_add(vma.end - vma.start)
+}
+
+impl Contents {
+    /// Copies the contents of `sources`, which must not change: in the target's memory, with its descriptors.
+    pub fn capture(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> Result<Self, Failure> {
+        let memory = Failure::Scratch;
+        let objects = Growing::new().map_err(memory)?;
+        let runs = Growing::new().map_err(memory)?;
+        let bytes = Growing::new().map_err(memory)?;
+        let mut contents = Self { objects, runs, bytes, first_run: 0 };
+        if sources.is_empty() {
+            return Ok(contents);
+        }
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+        let mem = fd::open_at(fd::AT_FDCWD, b"/proc/self/mem\0", flags, 0).unwrap_or(-1);
+        let no_swap = sys::process::swap_in_use() == Ok(0);
+        let reader = Reader { vmas, sources, scratch, mem, pid: sys::process::pid(), no_swap };
+        let result = contents.copy_all(&reader);
+        if mem >= 0 {
+            let _ = fd::close(mem);
+        }
+        match result {
+            Ok(()) => Ok(contents),
+            Err(failure) => {
+                contents.unmap();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Gives the memory back.
+    pub fn unmap(self) {
+        self.objects.unmap();
+        self.runs.unmap();
+        self.bytes.unmap();
+    }
+
+    /// Makes each run's `data` count from the start of the image, in which the bytes begin at `start`; tells whether there are runs.
+    pub fn place(&mut self, start: u64) -> bool {
+        let first = self.runs.first().map_or(0, |run| run.data);
+        self.runs.iter_mut().for_each(|run| run.data = run.data - first + start);
+        !self.runs.is_empty()
+    }
+
+    /// The runs of an object.
+    pub fn runs_of(&self, object: u32) -> &[ObjectRun] {
+        let object = self.objects.get(object as usize).copied().unwrap_or_default();
+        let runs = self.runs.get(object.first_run as usize..).unwrap_or_default();
+        runs.get(..object.runs as usize).unwrap_or_default()
+    }
+
+    fn copy_all(&mut self, reader: &Reader<'_>) -> Result<(), Failure> {
+        for (index, source) in reader.sources.iter().enumerate() {
+            self.first_run = self.runs.len();
+            let opened = if source.fd < 0 { Err(Errno::EBADF) } else { self.open_file(source) };
+            let size = match opened {
+                Ok(()) => source.object.size,
+                Err(Errno::ENOMEM) => return Err(Failure::Scratch(Errno::ENOMEM)),
+                Err(_) if reader.region_beyond(index as u32, 0).is_some() => {
+                    self.mapped_file(reader, index as u32).map_err(Failure::Scratch)?.max(source.object.size)
+                }
+                Err(_) => return Err(Failure::Descriptor(source.fd, UNREADABLE)),
+            };
+            let runs = (self.runs.len() - self.first_run) as u32;
+            let object = Object { size, first_run: self.first_run as u32, runs, ..source.object };
+            self.objects.push(object).map_err(Failure::Scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Copies an open file.
+    fn open_file(&mut self, source: &Source) -> sys::Result<()> {
+        let size = source.object.size;
+        // An open file description of our own: looking for data moves the offset, which the target would see.
+        let mut link = Line::<64>::new();
+        link.text("/proc/self/fd/").dec(source.fd as u64).text("\0");
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC | open_flag::NOCTTY | open_flag::NONBLOCK;
+        let Ok(own) = fd::open_at(fd::AT_FDCWD, link.as_bytes(), flags, 0) else {
+            return self.take(0, size, &mut |offset, buf| fd::read_at(source.fd, buf, offset));
+        };
+        let mut at = 0;
+        let result = loop {
+            match fd::data_range(own, at, size) {
+                Ok((start, end)) if start < end => {
+                    at = end;
+                    if let Err(errno) =
+                        self.take(start, end, &mut |offset, buf| fd::read_at(own, buf, offset))
+                    {
+                        break Err(errno);
+                    }
+                }
+                Ok(_) => break Ok(()),
+                Err(errno) => break Err(errno),
+            }
+        };
+        let _ = fd::close(own);
+        result
+    }
+
+    /// Copies a file that is only mapped, and gives its size: as far as the target can reach it.
+    fn mapped_file(&mut self, reader: &Reader<'_>, index: u32) -> sys::Result<u64> {
+        let kind = reader.sources.get(index as usize).map_or(0, |source| source.object.kind);
+        let in_memory = kind != object_kind::DELETED;
+        let mut size = 0;
+        let mut last = None;
+        while let Some(vma) = reader.region_beyond(index, size) {
+            let start = vma.offset.max(size);
+            size = if reader.exists(vma.end - PAGE) { file_end(vma) } else { end_inside(reader, vma, start) };
+            self.mapping(reader, vma.start, vma.offset, (start, size), in_memory)?;
+            last = Some(vma);
+            if size < file_end(vma) {
+                return Ok(size);
+            }
+        }
+        if let Some(vma) = last {
+            self.behind(reader, vma, &mut size, in_memory)?;
+        }
+        Ok(size)
+    }
+
+    /// Copies the part `range` of a file through a mapping at `address` that begins at `offset` of the file.
+    fn mapping(
+        &mut self,
+        reader: &Reader<'_>,
+        address: u64,
+        offset: u64,
+        range: (u64, u64),
+        in_memory: bool,
+    ) -> sys::Result<()> {
+        let to_address = |at: u64| at - offset + address;
+        let (mut at, end) = range;
+        while at < end {
+            let (from, to) = reader.resident(to_address(at), to_address(end), in_memory);
+            let start = at + (from - to_address(at));
+            let next = at + (to - to_address(at));
+            self.take(start, next, &mut |at, buf| Ok(reader.read(to_address(at), buf)))?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// A shared mapping can be grown by mremap(2), up to the end of its file: copies what is there behind the last region, and moves `size` to
+    /// the end. It is looked at through a second mapping of the same pages (mremap(2) with an old size of zero).
+    fn behind(&mut self, reader: &Reader<'_>, vma: &Vma, size: &mut u64, in_memory: bool) -> sys::Result<()> {
+        /// More than any file in memory has; the mapping itself costs nothing.
+        const REACH: u64 = 1 << 40;
+        // SAFETY: a new mapping beside the old one, at an address of the kernel's choice.
+        let Ok(copy) = (unsafe { memory::mremap(vma.start, 0, REACH) }) else { return Ok(()) };
+        let whole = Vma { start: copy, end: copy + REACH, ..*vma };
+        let start = *size;
+        *size = end_inside(reader, &whole, start);
+        let result = self.mapping(reader, copy, vma.offset, (start, *size), in_memory);
+        // SAFETY: the mapping made above, of which nobody else knows.
+        let _ = unsafe { memory::munmap(copy, REACH) };
+        result
+    }
+
+    /// Copies what is not zero of the pages that `start..end` touches. `read` gets an offset, and gives zero bytes at the end of the file.
+    fn take(
+        &mut self,
+        start: u64,
+        end: u64,
+        read: &mut dyn FnMut(u64, &mut [u8]) -> sys::Result<usize>,
+    ) -> sys::Result<()> {
+        const SIZE: usize = PAGE as usize;
+        let mut at = start / PAGE * PAGE;
+        let end = end.next_multiple_of(PAGE);
+        while at < end {
+            let piece = (end - at).min(CHUNK);
+            let filled = self.bytes.len() as u64;
+            let room = self.bytes.spare(piece as usize)?;
+            fill(room, at, read)?;
+            // The pages that are not zero move together.
+            let mut kept = 0;
+            for page in 0..room.len() / SIZE {
+                let from = page * SIZE;
+                if room.get(from..from + SIZE).is_none_or(is_zero) {
+                    continue;
+                }
+                move_page(room, from, kept);
+                let run = ObjectRun { offset: at + from as u64, data: filled + kept as u64, len: PAGE };
+                let of_object = self.runs.get_mut(self.first_run..).unwrap_or_default();
+                match of_object.last_mut().filter(|last| last.offset + last.len == run.offset) {
+                    Some(last) => last.len += PAGE,
+                    None => self.runs.push(run)?,
+                }
+                kept += SIZE;
+            }
+            self.bytes.fill_spare(kept);
+            at += piece;
+        }
+        Ok(())
+    }
+}
