@@ -193,16 +193,14 @@ impl Pages {
         if start >= end {
             return Ok(());
         }
-        // The vdso is no file: nothing but the image has its code.
-        let kind = if region.vma.ino == 0 { RUN_PRIVATE } else { RUN_CLEAN };
         // SAFETY: the advice only makes pages present.
         if unsafe { memory::madvise(start, end - start, advice::POPULATE_READ) }.is_ok() {
-            return self.nonzero(region, start, end, kind);
+            return self.nonzero(region, start, end, RUN_CLEAN);
         }
         let mut at = start;
         while at < end {
             if memory::is_readable(at) {
-                self.nonzero(region, at, at + PAGE, kind)?;
+                self.nonzero(region, at, at + PAGE, RUN_CLEAN)?;
             }
             at += PAGE;
         }

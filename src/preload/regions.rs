@@ -47,7 +47,7 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
         let runs = pages.add(vma, contents)?;
         let region = Region {
             flags: region.flags | runs.flags,
-            first_load: first_load as u32 + 1, // the notes are header 0
+            first_load: first_load as u32,
             loads: (pages.loads.len() - first_load) as u32,
             ..region
         };
