@@ -9,7 +9,7 @@ use crate::process;
 use crate::regions::{self, Regions};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
-use image::chunks::{Cutter, Piece};
+use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::Phdr;
 use image::format::{CHUNK, RUN_OBJECT};
@@ -109,25 +109,71 @@ fn write_pages(
     let mut parts = [IoVec { base: 0, len: 0 }; PARTS];
     let mut used = 0;
     let mut sum = 0;
+    let mut copies = Copies::new()?;
     let by_address = loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
     let pieces = by_address.map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
     let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
     for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
-        // SAFETY: the run was found readable, in memory that nobody changes now.
-        let bytes = unsafe { core::slice::from_raw_parts(cut.addr as *const u8, cut.len as usize) };
+        let addr = copies.of_live(&cut);
+        // SAFETY: the run was found readable, in memory that nobody changes now; or it is a copy.
+        let bytes = unsafe { core::slice::from_raw_parts(addr as *const u8, cut.len as usize) };
         sum = crc32c_append(sum, bytes);
         if let Some(part) = parts.get_mut(used) {
-            *part = IoVec { base: cut.addr as usize, len: cut.len as usize };
+            *part = IoVec { base: addr as usize, len: cut.len as usize };
             used += 1;
         }
         if cut.ends_chunk {
             write_parts(out, parts.get_mut(..used).unwrap_or_default())?;
             sums.push(sum).map_err(Failure::Scratch)?;
             (used, sum) = (0, 0);
+            copies.clear();
             report.progress(sums.len() as u64 * CHUNK);
         }
     }
+    copies.buf.unmap();
     Ok(sums)
+}
+
+/// Copies of pages that change while they are written: the stack that the writer itself runs on is part of the image. What is summed
+/// must be what goes out.
+struct Copies {
+    /// As large as a chunk.
+    buf: Growing<u8>,
+    /// Bytes of it that hold copies of the present chunk.
+    used: usize,
+    /// An address on the stack.
+    here: u64,
+}
+
+impl Copies {
+    /// No stack of ours is larger.
+    const STACK: u64 = 64 * 1024;
+
+    fn new() -> Result<Self, Failure> {
+        let here = 0u8;
+        let mut buf = Growing::new().map_err(Failure::Scratch)?;
+        buf.extend_zeros(CHUNK as usize).map_err(Failure::Scratch)?;
+        Ok(Self { buf, used: 0, here: (&raw const here) as u64 })
+    }
+
+    /// Forgets the copies of a chunk.
+    fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Where to read a cut: in place, or from a copy if it is near the stack pointer.
+    fn of_live(&mut self, cut: &Cut) -> u64 {
+        let live = self.here.saturating_sub(Self::STACK)..self.here.saturating_add(Self::STACK);
+        if cut.addr >= live.end || cut.addr.saturating_add(cut.len) <= live.start {
+            return cut.addr;
+        }
+        let end = self.used + cut.len as usize;
+        let Some(copy) = self.buf.get_mut(self.used..end) else { return cut.addr };
+        self.used = end;
+        // SAFETY: the run was found readable, and overlaps with no mapping of ours.
+        unsafe { core::ptr::copy_nonoverlapping(cut.addr as *const u8, copy.as_mut_ptr(), copy.len()) };
+        copy.as_ptr() as u64
+    }
 }
 
 /// writev(2) until everything is written.
