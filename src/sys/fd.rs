@@ -267,3 +267,12 @@ pub fn file_system(fd: i32) -> Result<u64> {
 
 /// Type of hugetlbfs.
 pub const HUGETLBFS: u64 = 0x9584_58f6;
+
+/// dup2(2): the new descriptor is open across execve(2), also when it is the old one.
+pub fn duplicate(from: i32, to: i32) -> Result<()> {
+    if from == to {
+        return control(from, fcntl::SETFD, 0).map(drop);
+    }
+    // SAFETY: no memory is involved.
+    unsafe { sc!(dup2, from, to) }.map(drop)
+}
