@@ -169,9 +169,9 @@ ckpt_park_here:
         futex   ckpt_gathering, 0, 1            # wait without a slot until it is over
         jmp     1b
 2:      lock sub dword ptr [rip + ckpt_inside], 1
-        jnz     3f
+        jnz     6f                              # (6: ckpt_resume jumps back to the 3 of ckpt_entry)
         futex   ckpt_inside, 1, 1               # the last one: the leader may unmap the slots
-3:      ret
+6:      ret
         .cfi_endproc
         .size   ckpt_park_here, . - ckpt_park_here
 

@@ -17,7 +17,6 @@
 mod api;
 mod arrival;
 mod background;
-mod command;
 mod config;
 mod descriptors;
 mod file;
@@ -32,7 +31,6 @@ mod regions;
 mod report;
 mod resume;
 mod scratch;
-mod sink;
 mod start;
 mod thread;
 mod threads;

@@ -23,6 +23,10 @@ pub mod open_flag {
     pub const NOFOLLOW: u32 = 0o400000;
     pub const CLOEXEC: u32 = 0o2000000;
     pub const PATH: u32 = 0o10000000;
+    pub const DSYNC: u32 = 0o10000;
+    pub const DIRECT: u32 = 0o40000;
+    pub const NOATIME: u32 = 0o1000000;
+    pub const SYNC: u32 = 0o4010000;
 }
 
 /// `struct stat` of x86-64 (arch/x86/include/uapi/asm/stat.h).
@@ -268,11 +272,12 @@ pub fn file_system(fd: i32) -> Result<u64> {
 /// Type of hugetlbfs.
 pub const HUGETLBFS: u64 = 0x9584_58f6;
 
-/// dup2(2): the new descriptor is open across execve(2), also when it is the old one.
-pub fn duplicate(from: i32, to: i32) -> Result<()> {
-    if from == to {
-        return control(from, fcntl::SETFD, 0).map(drop);
+/// memfd_create(2): a file without a name in any directory, close-on-exec. `name` ends with a NUL.
+pub fn memory_file(name: &[u8]) -> Result<i32> {
+    const MFD_CLOEXEC: u32 = 1;
+    if name.last() != Some(&0) {
+        return Err(Errno::EINVAL);
     }
-    // SAFETY: no memory is involved.
-    unsafe { sc!(dup2, from, to) }.map(drop)
+    // SAFETY: `name` is a NUL-terminated string; the call reads it only.
+    unsafe { sc!(memfd_create, name.as_ptr(), MFD_CLOEXEC) }.map(|fd| fd as i32)
 }

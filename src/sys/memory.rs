@@ -22,6 +22,7 @@ pub mod map {
     pub const ANONYMOUS: u32 = 0x20;
     pub const GROWSDOWN: u32 = 0x100;
     pub const NORESERVE: u32 = 0x4000;
+    pub const POPULATE: u32 = 0x8000;
     pub const STACK: u32 = 0x20000;
     pub const FIXED_NOREPLACE: u32 = 0x100000;
 }

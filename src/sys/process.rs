@@ -245,25 +245,22 @@ pub fn swap_in_use() -> Result<u64> {
     Ok(info[TOTAL_SWAP].wrapping_sub(info[TOTAL_SWAP + 1]))
 }
 
-/// kill(2) with SIGKILL.
-pub fn kill(pid: u32) {
-    // SAFETY: no memory is involved.
-    let _ = unsafe { sc!(kill, pid, 9) };
+/// Capabilities (`man 7 capabilities`) by their numbers.
+pub mod capability {
+    #![allow(missing_docs)]
+    pub const SYS_ADMIN: u32 = 21;
+    pub const SYS_RESOURCE: u32 = 24;
+    pub const CHECKPOINT_RESTORE: u32 = 40;
 }
 
-/// execve(2). Comes back only with an error.
-///
-/// # Safety
-///
-/// `argv` and `envp` are arrays of strings that end with a null.
-pub unsafe fn execute(
-    path: &[u8],
-    argv: *const *const u8,
-    envp: *const *const core::ffi::c_char,
-) -> Result<()> {
-    if path.last() != Some(&0) {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: the caller answers for the arrays; `path` ends with a NUL.
-    unsafe { sc!(execve, path.as_ptr(), argv, envp) }.map(drop)
+/// capget(2): the effective capabilities of the caller, a bit for each.
+pub fn capabilities() -> Result<u64> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    // Effective, permitted, inheritable; the low halves, then the high ones.
+    let mut sets = [0u32; 6];
+    // SAFETY: the kernel reads the header and writes two triples of numbers.
+    unsafe { sc!(capget, &raw const header, &raw mut sets) }?;
+    let [low, _, _, high, ..] = sets;
+    Ok(u64::from(high) << 32 | u64::from(low))
 }

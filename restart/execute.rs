@@ -1,0 +1,237 @@
+//! Carries out the plan: the early ops here, the late ones in `asm/executor.s`.
+
+use crate::arena::Arena;
+use crate::exit::{Code, Failure, Result};
+use crate::load::Loader;
+use crate::op::{Check, Op};
+use crate::plan::Plan;
+use crate::print;
+use core::arch::global_asm;
+use core::mem::offset_of;
+use image::format::{Context, Span};
+use sys::Sysno;
+use sys::line::Line;
+use sys::memory::prot;
+
+/// What the executor knows of a thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Address of the first [`Op`].
+    pub ops: u64,
+    /// Behind the last one.
+    pub end: u64,
+    /// Registers to load.
+    pub context: Context,
+    /// Where libckpt goes on.
+    pub resume_ip: u64,
+    /// Number of the thread.
+    pub index: u64,
+    /// First byte of the hole.
+    pub hole_start: u64,
+    /// Its length in bytes.
+    pub hole_len: u64,
+    /// Number of threads.
+    pub threads: u64,
+    /// Stack for the first steps in libckpt.
+    pub stack_top: u64,
+    /// Address of the first [`FailureLine`].
+    pub lines: u64,
+}
+
+/// Room for the text of a [`FailureLine`].
+const TEXT: usize = 190;
+
+/// A line that is ready to be written when an op fails. Its last bytes are four digits, for the executor to fill in, and a newline.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FailureLine {
+    len: u16,
+    text: [u8; TEXT],
+}
+
+global_asm!(
+    include_str!("../asm/executor.s"),
+    RECORD_OPS = const offset_of!(Record, ops),
+    RECORD_END = const offset_of!(Record, end),
+    RECORD_CONTEXT = const offset_of!(Record, context),
+    RECORD_RESUME_IP = const offset_of!(Record, resume_ip),
+    RECORD_INDEX = const offset_of!(Record, index),
+    RECORD_HOLE_START = const offset_of!(Record, hole_start),
+    RECORD_HOLE_LEN = const offset_of!(Record, hole_len),
+    RECORD_THREADS = const offset_of!(Record, threads),
+    RECORD_STACK_TOP = const offset_of!(Record, stack_top),
+    RECORD_LINES = const offset_of!(Record, lines),
+    CONTEXT_RBX = const offset_of!(Context, rbx),
+    CONTEXT_RBP = const offset_of!(Context, rbp),
+    CONTEXT_R12 = const offset_of!(Context, r12),
+    CONTEXT_R13 = const offset_of!(Context, r13),
+    CONTEXT_R14 = const offset_of!(Context, r14),
+    CONTEXT_R15 = const offset_of!(Context, r15),
+    CONTEXT_RSP = const offset_of!(Context, rsp),
+    OP_NR = const offset_of!(Op, nr),
+    OP_CHECK = const offset_of!(Op, check),
+    OP_LINE = const offset_of!(Op, line),
+    OP_ARGS = const offset_of!(Op, args),
+    OP_EXPECT = const offset_of!(Op, expect),
+    OP_SIZE = const size_of::<Op>(),
+    CHECK_EXACT = const Check::Exact as u8,
+    CHECK_ANY = const Check::Any as u8,
+    CHECK_CHILD = const Check::Child as u8,
+    LINE_LEN = const offset_of!(FailureLine, len),
+    LINE_TEXT = const offset_of!(FailureLine, text),
+    LINE_SIZE = const size_of::<FailureLine>(),
+    EXIT_CODE = const Code::Late as i32,
+    NR_WRITE = const Sysno::write as u32,
+    NR_EXIT_GROUP = const Sysno::exit_group as u32,
+);
+
+unsafe extern "C" {
+    /// The executor's code, from here ...
+    fn ckpt_executor(record: *const Record) -> !;
+    /// ... to here.
+    static ckpt_executor_end: u8;
+}
+
+/// The code of the executor.
+fn executor_code() -> &'static [u8] {
+    let start = ckpt_executor as *const () as usize;
+    let end = &raw const ckpt_executor_end as usize;
+    // SAFETY: both symbols are in one section of `asm/executor.s`, the second one behind the code of the first.
+    unsafe { core::slice::from_raw_parts(start as *const u8, end.wrapping_sub(start)) }
+}
+
+/// Makes the system call of `op`.
+///
+/// # Safety
+///
+/// The plan was made for this process: its addresses are what they are meant to be.
+unsafe fn call(op: &Op) -> sys::Result<usize> {
+    let Some(nr) = op.sysno() else {
+        let [to, from, len, ..] = op.args;
+        // SAFETY: the plan copies between memory that it mapped.
+        unsafe { core::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, len as usize) };
+        return Ok(0);
+    };
+    // SAFETY: the caller answers for the arguments.
+    unsafe { sys::call(nr, op.args.map(|arg| arg as usize)) }
+}
+
+/// Carries out the early ops. Runs of preadv(2) go to the loader, which may make them on several CPUs.
+///
+/// # Errors
+///
+/// The first op that fails; nothing that cannot be left alone has happened then, and the caller exits.
+///
+/// # Safety
+///
+/// As [`call`]; and nothing but the plan's own memory is at the addresses that it maps.
+pub unsafe fn early<'a: 'n, 'n>(
+    plan: &Plan<'a>,
+    loader: &Loader<'n>,
+    arena: &mut Arena<'a>,
+) -> Result<'n, ()> {
+    let mut ops = plan.early.as_slice();
+    while let [op, rest @ ..] = ops {
+        if op.nr == Sysno::preadv as u16 {
+            let count = ops.iter().take_while(|op| op.nr == Sysno::preadv as u16).count();
+            let (reads, rest) = ops.split_at_checked(count).unwrap_or((ops, &[]));
+            // SAFETY: the plan mapped the memory that is filled.
+            unsafe { loader.run(reads) }?;
+            ops = rest;
+            continue;
+        }
+        // SAFETY: the caller answers for the plan.
+        let result = unsafe { call(op) };
+        if !op.accepts(result) {
+            return Err(explain(op, result, arena));
+        }
+        ops = rest;
+    }
+    Ok(())
+}
+
+/// What an op that failed means for the user.
+fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Failure<'a> {
+    let mut line: Line<512> = Line::new();
+    print::call(op, &mut line);
+    let errno = result.err();
+    let opens = matches!(op.sysno(), Some(Sysno::openat | Sysno::chdir));
+    let thing: &[u8] = match arena.zeros(line.as_bytes().len()) {
+        Ok(copy) => {
+            for (to, from) in copy.iter_mut().zip(line.as_bytes()) {
+                *to = *from;
+            }
+            copy
+        }
+        Err(_) => b"a system call",
+    };
+    let (code, cause, advice) = match (opens, errno) {
+        (true, Some(sys::Errno::ENOENT | sys::Errno::ENOTDIR)) => {
+            (Code::FileMissing, "a file of the process is not there", "put it back")
+        }
+        (_, None) => (Code::Internal, "a system call gave another result than planned", "please report it"),
+        _ => (Code::Call, "a system call that the restart needs failed", ""),
+    };
+    Failure { code, thing, cause, errno, advice }.by_errno()
+}
+
+/// Prepares a line for each late op.
+///
+/// # Errors
+///
+/// [`Code::Internal`] when the arena is too small.
+pub fn prepare<'a>(plan: &mut Plan<'a>, arena: &mut Arena<'a>) -> Result<'static, ()> {
+    let mut lines = arena.list::<FailureLine>(plan.late.len())?;
+    let address = lines.next_address();
+    for (number, op) in (0u32..).zip(plan.late.as_mut_slice()) {
+        lines.push(failure_line(op))?;
+        op.line = number;
+    }
+    for record in plan.records.as_mut_slice() {
+        record.lines = address;
+    }
+    Ok(())
+}
+
+fn failure_line(op: &Op) -> FailureLine {
+    const TAIL: &[u8] = b" failed in the last steps; nothing was restarted; errno 0000\n";
+    let mut text: Line<{ TEXT - TAIL.len() }> = Line::new();
+    print::call(op, text.text("myrestart: "));
+    let mut line = FailureLine { len: 0, text: [0; TEXT] };
+    for (slot, byte) in line.text.iter_mut().zip(text.as_bytes().iter().chain(TAIL)) {
+        *slot = *byte;
+        line.len += 1;
+    }
+    line
+}
+
+/// Leaves the restarter for the executor.
+///
+/// # Errors
+///
+/// When the executor's page cannot be made executable. Otherwise it does not return.
+///
+/// # Safety
+///
+/// The early ops were carried out, and [`prepare`] was called; `page` is a page of the hole that nothing else uses.
+pub unsafe fn late<'a>(plan: &Plan<'a>, page: Span) -> Failure<'a> {
+    let code = executor_code();
+    let Some(record) = plan.records.as_slice().first() else {
+        return Failure::new(Code::Internal, b"", "the image has no thread", "");
+    };
+    // SAFETY: the page is ours and larger than the code, which is a few hundred bytes.
+    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), page.start as *mut u8, code.len()) };
+    // SAFETY: the page is ours.
+    if let Err(errno) =
+        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) }
+    {
+        let cause = "cannot make a page executable";
+        return Failure::os(Code::Permission, b"", cause, errno, "does a security policy forbid it?");
+    }
+    // SAFETY: the code is position-independent, and has the signature of the symbol that it was copied from.
+    let executor: unsafe extern "C" fn(*const Record) -> ! =
+        unsafe { core::mem::transmute(page.start as *const ()) };
+    // SAFETY: the record, its ops and lines are in the hole.
+    unsafe { executor(record) }
+}

@@ -1,0 +1,88 @@
+//! One planned system call.
+
+use sys::Sysno;
+
+/// What result a call must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Check {
+    /// Exactly [`Op::expect`].
+    Exact = 0,
+    /// No error. [`Op::expect`] is what `--plan` shows.
+    Success = 1,
+    /// Anything: the process is whole enough without it.
+    Any = 2,
+    /// clone3(2): the parent gets a thread id, the child goes on with the [`crate::execute::Record`] at [`Op::expect`].
+    Child = 3,
+}
+
+/// What [`Op::nr`] is when no system call is made, but bytes are copied: to `args[0]`, from `args[1]`, as many as `args[2]`.
+pub const COPY: u16 = u16::MAX;
+
+/// A system call with its arguments, and what it must return. `asm/executor.s` reads this.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Number of the call, or [`COPY`].
+    pub nr: u16,
+    /// How the result is judged.
+    pub check: Check,
+    pad: u8,
+    /// Number of the line to write when it fails, in [`crate::execute::Record::lines`]; only in the executor.
+    pub line: u32,
+    /// Arguments in the order of the man page.
+    pub args: [u64; 6],
+    /// See [`Check`].
+    pub expect: u64,
+}
+const _: () = assert!(size_of::<Op>() == 64);
+
+impl Op {
+    /// Makes call `nr`, which returns exactly `expect`.
+    pub fn exact<const N: usize>(nr: Sysno, args: [u64; N], expect: u64) -> Self {
+        let mut all = [0; 6];
+        for (slot, arg) in all.iter_mut().zip(args) {
+            *slot = arg;
+        }
+        Self { nr: nr as u16, check: Check::Exact, pad: 0, line: 0, args: all, expect }
+    }
+
+    /// Makes call `nr`, which returns zero.
+    pub fn zero<const N: usize>(nr: Sysno, args: [u64; N]) -> Self {
+        Self::exact(nr, args, 0)
+    }
+
+    /// Makes call `nr`, which must not fail.
+    pub fn success<const N: usize>(nr: Sysno, args: [u64; N], shown: u64) -> Self {
+        Self { check: Check::Success, ..Self::exact(nr, args, shown) }
+    }
+
+    /// Makes call `nr` and goes on, whatever it returns.
+    pub fn any<const N: usize>(nr: Sysno, args: [u64; N]) -> Self {
+        Self { check: Check::Any, ..Self::exact(nr, args, 0) }
+    }
+
+    /// Makes call clone3(2), whose child goes on with the record at `record`.
+    pub fn child(args: u64, len: u64, record: u64) -> Self {
+        Self { check: Check::Child, ..Self::exact(Sysno::clone3, [args, len], record) }
+    }
+
+    /// Copies bytes.
+    pub fn copy(to: u64, from: u64, len: u64) -> Self {
+        Self { nr: COPY, check: Check::Exact, pad: 0, line: 0, args: [to, from, len, 0, 0, 0], expect: 0 }
+    }
+
+    /// Whether the result of the call is the one that was planned.
+    pub fn accepts(&self, result: sys::Result<usize>) -> bool {
+        match (self.check, result) {
+            (Check::Exact, Ok(value)) => value as u64 == self.expect,
+            (Check::Success | Check::Child, Ok(_)) | (Check::Any, _) => true,
+            (_, Err(_)) => false,
+        }
+    }
+
+    /// The call, or `None` for [`COPY`].
+    pub fn sysno(&self) -> Option<Sysno> {
+        Sysno::new(usize::from(self.nr)).filter(|_| self.nr != COPY)
+    }
+}

@@ -1,0 +1,232 @@
+//! The plan: every system call that turns this process into the one of the image, in order.
+//!
+//! Making it is a pure function of the image, the present map and a few facts about this process ([`Inputs`]): it makes no system call,
+//! so that `--plan` can print what a restart would do, and tests can look at it.
+//!
+//! ```text
+//! early   carried out in ordinary Rust; touches nothing that the restarter stands on:
+//!         map regions, read pages, protect; close the image; descriptors; attributes of the process
+//! late    carried out by the executor (asm/executor.s), for each thread:
+//!         unmap the restarter, move the vdso and the regions that were in its way, FS and GS, rseq ...
+//! ```
+
+pub mod layout;
+mod memory;
+mod pages;
+mod process;
+mod thread;
+
+use crate::arena::{Arena, List};
+use crate::execute::Record;
+use crate::exit::Result;
+use crate::files::Numbers;
+use crate::op::Op;
+use crate::present::Present;
+use image::format::{Limit, region_kind};
+use image::read::Image;
+use layout::{Layout, Vdso};
+use sys::fd::IoVec;
+
+/// A file that regions map: its state now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backing {
+    /// Open descriptor, or -1.
+    pub fd: i32,
+    /// Whether it is the very file of the image, unchanged: else its private regions come from the image alone.
+    pub same: bool,
+}
+
+/// Facts about this process and the image, found out before.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The image.
+    pub image: &'a Image<'a>,
+    /// What is mapped now, the hole not among it.
+    pub present: &'a Present,
+    /// Addresses for the restart's own use.
+    pub layout: Layout,
+    /// What becomes of the present vdso.
+    pub vdso: Vdso,
+    /// The saved vdso with its functions turned into system calls; empty when it is not needed.
+    pub patched_vdso: &'a [u8],
+    /// Descriptor of the image.
+    pub image_fd: i32,
+    /// One for each entry of FILES.
+    pub backings: &'a [Backing],
+    /// Present resource limits by number.
+    pub limits: [Limit; 16],
+    /// Whether hard limits may be raised (CAP_SYS_RESOURCE).
+    pub privileged: bool,
+    /// Which of the descriptors 0, 1, 2 are open.
+    pub standard: [bool; 3],
+    /// Whether `/proc/self/exe` can be set: the executable is there, and so is the privilege (CAP_CHECKPOINT_RESTORE).
+    pub set_exe: bool,
+    /// Present file mode creation mask.
+    pub umask: u32,
+    /// Present personality(2).
+    pub personality: u32,
+    /// Present affinity mask.
+    pub affinity: &'a [u8],
+    /// Present nice value.
+    pub nice: i32,
+    /// Map pages instead of reading them.
+    pub lazy: bool,
+    /// Where skipped bytes of a chunk go, which only its sum needs.
+    pub scratch: u64,
+    /// Process id of this process.
+    pub pid: u32,
+}
+
+/// The plan.
+pub struct Plan<'a> {
+    /// Carried out in ordinary Rust, in order.
+    pub early: List<'a, Op>,
+    /// Carried out by the executor: the ops of the main thread, then those of the others.
+    pub late: List<'a, Op>,
+    /// One for each thread.
+    pub records: List<'a, Record>,
+}
+
+/// The plan under construction.
+pub(crate) struct Builder<'a, 'm> {
+    pub inputs: Inputs<'a>,
+    pub arena: &'m mut Arena<'a>,
+    pub early: List<'a, Op>,
+    pub late: List<'a, Op>,
+    pub iovecs: List<'a, IoVec>,
+    pub records: List<'a, Record>,
+    /// Address of the first thread's stack in the hole.
+    pub stacks: u64,
+    pub numbers: Numbers<'a>,
+    /// Descriptor of the executable, for the executor.
+    pub exe: Option<u32>,
+}
+
+/// A thread's stack for its first steps in libckpt.
+#[repr(align(64))]
+struct Stack {
+    _bytes: [u8; thread::STACK],
+}
+
+/// How many of everything a plan of this image may take.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    early: usize,
+    late: usize,
+    iovecs: usize,
+    records: usize,
+}
+
+impl Bounds {
+    fn of(image: &Image) -> Self {
+        let head = image.head();
+        let chunks = (head.data_len / u64::from(head.chunk.max(4096))) as usize + 1;
+        let regions = image.regions().len();
+        let guards = image.guards().len();
+        let loads = image.loads().len();
+        let threads = image.threads().len();
+        Self {
+            // Each region: map, huge, mprotect, and up to ten attributes. Each load may be mapped by itself.
+            early: regions * 14
+                + guards
+                + loads
+                + chunks
+                + image.files().len()
+                + image.open_files().len() * 8
+                + image.descriptors().len() * 3
+                + 256,
+            late: regions * 14
+                + guards
+                + threads * 32
+                + 64
+                + image.pending().len()
+                + image.timers().len() * 4,
+            // A run may be cut at the end of each chunk, and be followed by a piece that is skipped.
+            iovecs: (loads + chunks) * 2,
+            records: threads,
+        }
+    }
+}
+
+/// Number of bytes of an [`Arena`] in which [`make`] finds room.
+pub fn room(image: &Image) -> usize {
+    let bounds = Bounds::of(image);
+    bounds.early * size_of::<Op>()
+        + bounds.late * (size_of::<Op>() + size_of::<crate::execute::FailureLine>())
+        + bounds.iovecs * size_of::<IoVec>()
+        + bounds.records * (size_of::<Record>() + thread::STACK + thread::DETAILS)
+        + image.descriptors().len()
+        + image.open_files().len() * 4
+        + image.pending().len() * 128
+        + 64 * 1024
+}
+
+/// Makes the plan.
+///
+/// # Errors
+///
+/// [`crate::exit::Code::Unsupported`] for state that cannot be restored; [`crate::exit::Code::Internal`] when the arena is smaller than [`room`].
+pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a>> {
+    let bounds = Bounds::of(inputs.image);
+    let mut builder = Builder {
+        inputs,
+        early: arena.list(bounds.early)?,
+        late: arena.list(bounds.late)?,
+        iovecs: arena.list(bounds.iovecs)?,
+        records: arena.list(bounds.records)?,
+        stacks: arena.slots::<Stack>(inputs.image.threads().len())?.as_ptr() as u64,
+        numbers: Numbers::new(inputs.image, inputs.standard, arena)?,
+        exe: None,
+        arena,
+    };
+    builder.map_regions()?;
+    builder.load_pages()?;
+    builder.finish_regions()?;
+    builder.close_sources()?;
+    builder.open_files()?;
+    builder.process()?;
+    builder.move_home()?;
+    builder.threads()?;
+    Ok(Plan { early: builder.early, late: builder.late, records: builder.records })
+}
+
+impl<'a> Builder<'a, '_> {
+    pub(crate) fn early(&mut self, op: Op) -> Result<'static, ()> {
+        self.early.push(op)
+    }
+
+    pub(crate) fn late(&mut self, op: Op) -> Result<'static, ()> {
+        self.late.push(op)
+    }
+
+    pub(crate) fn put(&mut self, late: bool, op: Op) -> Result<'static, ()> {
+        if late { self.late(op) } else { self.early(op) }
+    }
+
+    /// Keeps bytes for a system call that gets their address, where the executor finds them too.
+    pub(crate) fn keep_bytes(&mut self, bytes: &[u8]) -> Result<'static, u64> {
+        let copy = self.arena.zeros(bytes.len())?;
+        for (to, from) in copy.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        Ok(copy.as_ptr() as u64)
+    }
+
+    /// Keeps a value for a system call that gets its address.
+    pub(crate) fn keep<T: 'a>(&mut self, value: T) -> Result<'static, u64> {
+        Ok(core::ptr::from_mut(self.arena.keep(value)?) as u64)
+    }
+
+    /// All regions that are to be made, in order, with their places.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (image::format::Region, layout::Place)> + use<'a> {
+        layout::places(self.inputs.image, self.inputs.present, self.inputs.vdso, self.inputs.layout)
+    }
+}
+
+impl Inputs<'_> {
+    /// The descriptor of the file that a region is mapped from, or `None` when the image's copy is used.
+    pub(crate) fn backing(&self, region: &image::format::Region) -> Option<i32> {
+        let backing = self.backings.get(region.file as usize)?;
+        (backing.fd >= 0 && (backing.same || region.kind == region_kind::SHARED_FILE)).then_some(backing.fd)
+    }
+}

@@ -1,0 +1,163 @@
+//! Page data: read chunk by chunk, or mapped from the image.
+
+use super::Builder;
+use super::layout::Place;
+use crate::exit::Result;
+use crate::op::Op;
+use image::elf::Phdr;
+use image::format::{PAGE, RUN_CLEAN, RUN_PRIVATE, Region, region_flag, region_kind};
+use sys::Sysno;
+use sys::fd::IoVec;
+use sys::memory::{map, prot};
+
+/// A `--lazy` restart maps runs of at least this many bytes, and reads the others.
+const LAZY_MIN: u64 = 16 * PAGE;
+/// Mappings that a `--lazy` restart may add: each run can split the region around it in three. Half of the
+/// kernel's default `vm.max_map_count`, so that the process can still map as much as it did.
+const LAZY_ROOM: u64 = 32768;
+/// `IOV_MAX` of preadv(2).
+const IOV_MAX: usize = 1024;
+
+/// Pieces of memory that the next preadv(2) fills.
+struct Batch {
+    /// Address of the first iovec.
+    list: u64,
+    /// How many there are.
+    count: usize,
+    /// Offset in the image of the first byte.
+    from: u64,
+    /// Behind the last byte.
+    to: u64,
+    /// Whether any byte is wanted, and not only needed for the sum.
+    wanted: bool,
+    /// Where the last piece ends in memory.
+    end: u64,
+}
+
+impl<'a> Builder<'a, '_> {
+    /// Puts the contents of the image into the mapped regions.
+    pub(super) fn load_pages(&mut self) -> Result<'a, ()> {
+        if self.inputs.lazy { self.load_lazily() } else { self.load_all() }
+    }
+
+    /// The program headers with page data of their own, in the order of the file, each with the address that its bytes go to;
+    /// `None`: nobody needs them.
+    fn runs(&self) -> impl Iterator<Item = (Region, Phdr, Option<u64>)> + use<'a> {
+        let image = self.inputs.image;
+        let inputs = self.inputs;
+        // Regions that are not made still have bytes in the file.
+        let mut places = self.places().peekable();
+        image.regions().iter().flat_map(move |region| {
+            let place = places.next_if(|(placed, _)| placed.start == region.start).map(|(_, place)| place);
+            let mapped = inputs.backing(&region).is_some();
+            let address = place.and_then(|place: Place| place.early_address(&region));
+            image.loads_of(&region).iter().filter_map(move |load| {
+                let wanted = match (region.kind, load.p_paddr) {
+                    (region_kind::VDSO, _) => false,
+                    (_, RUN_PRIVATE) => true,
+                    (_, RUN_CLEAN) => !mapped,
+                    _ => return None, // the data of objects is behind all of these
+                };
+                let to = address.filter(|_| wanted).map(|address| load.p_vaddr - region.start + address);
+                (load.p_filesz > 0).then_some((region, load, to))
+            })
+        })
+    }
+
+    /// Reads whole chunks, so that their sums can be checked while the bytes are in the cache. Runs that nobody needs are read as well
+    /// where they share a chunk with one that is needed; a chunk of nothing else is left out.
+    fn load_all(&mut self) -> Result<'a, ()> {
+        let head = self.inputs.image.head();
+        let (data_off, chunk) = (head.data_off, u64::from(head.chunk).max(PAGE));
+        let scratch = self.inputs.scratch;
+        let mut batch = self.batch(data_off);
+        for (_, load, to) in self.runs() {
+            let mut offset = load.p_offset;
+            let end = load.p_offset + load.p_filesz;
+            while offset < end {
+                let chunk_start = offset - (offset - data_off) % chunk;
+                let len = end.min(chunk_start + chunk) - offset;
+                let address = to.map(|to| to + (offset - load.p_offset));
+                self.add(&mut batch, address.unwrap_or(scratch + (offset - chunk_start)), len)?;
+                batch.wanted |= address.is_some();
+                offset += len;
+                if offset == chunk_start + chunk {
+                    self.read(&mut batch)?;
+                }
+            }
+        }
+        self.read(&mut batch)
+    }
+
+    /// Maps the long runs and reads the short ones.
+    fn load_lazily(&mut self) -> Result<'a, ()> {
+        let least = self.lazy_least();
+        let mut batch = self.batch(self.inputs.image.head().data_off);
+        for (region, load, to) in self.runs() {
+            let Some(to) = to else { continue };
+            // A stack keeps growing only where it is memory without a file.
+            let mappable = region.flags & (region_flag::GROWSDOWN | region_flag::LOCKED) == 0;
+            if mappable && load.p_filesz >= least {
+                let flags = u64::from(map::PRIVATE | map::FIXED);
+                let prot = u64::from(prot::READ | prot::WRITE);
+                let args = [to, load.p_filesz, prot, flags, self.inputs.image_fd as u64, load.p_offset];
+                self.early(Op::exact(Sysno::mmap, args, to))?;
+                continue;
+            }
+            if load.p_offset != batch.to || batch.count >= IOV_MAX {
+                self.read(&mut batch)?;
+                batch.from = load.p_offset;
+                batch.to = load.p_offset;
+            }
+            self.add(&mut batch, to, load.p_filesz)?;
+            batch.wanted = true;
+        }
+        self.read(&mut batch)
+    }
+
+    /// The length from which on a run is mapped: such that the number of mappings stays in bounds.
+    fn lazy_least(&self) -> u64 {
+        let mut least = LAZY_MIN;
+        let regions = self.inputs.image.regions().len() as u64;
+        let room = LAZY_ROOM.saturating_sub(regions).max(1024);
+        while least < 1 << 40 {
+            let count = self.runs().filter(|(_, load, to)| to.is_some() && load.p_filesz >= least).count();
+            if count as u64 * 2 <= room {
+                break;
+            }
+            least *= 4;
+        }
+        least
+    }
+
+    fn batch(&self, from: u64) -> Batch {
+        Batch { list: self.iovecs.next_address(), count: 0, from, to: from, wanted: false, end: 0 }
+    }
+
+    /// Adds `len` bytes of the file, which go to `address`.
+    fn add(&mut self, batch: &mut Batch, address: u64, len: u64) -> Result<'static, ()> {
+        batch.to += len;
+        if batch.count > 0 && batch.end == address {
+            if let Some(last) = self.iovecs.as_mut_slice().last_mut() {
+                last.len += len as usize;
+            }
+        } else {
+            self.iovecs.push(IoVec { base: address as usize, len: len as usize })?;
+            batch.count += 1;
+        }
+        batch.end = address + len;
+        Ok(())
+    }
+
+    /// Plans the call for the batch, if anybody wants its bytes, and begins the next one.
+    fn read(&mut self, batch: &mut Batch) -> Result<'static, ()> {
+        if batch.wanted {
+            let args = [self.inputs.image_fd as u64, batch.list, batch.count as u64, batch.from, 0];
+            self.early(Op::exact(Sysno::preadv, args, batch.to - batch.from))?;
+        } else {
+            self.iovecs.drop_last(batch.count);
+        }
+        *batch = self.batch(batch.to);
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! Threads: what each one has of its own, and how it is started.
+
+use super::Builder;
+use crate::execute::Record;
+use crate::exit::Result;
+use crate::op::Op;
+use image::format::Thread;
+use sys::Sysno;
+use sys::process::pr;
+
+/// Stack for the first steps of each thread in libckpt, in bytes: the resume contract asks for 4 KiB.
+pub(super) const STACK: usize = 8192;
+/// Bytes that the details of a thread take in the arena: name, affinity, arguments of clone3(2), pending signals.
+pub(super) const DETAILS: usize = 2048;
+
+const ARCH_SET_GS: u64 = 0x1001;
+const ARCH_SET_FS: u64 = 0x1002;
+/// `ioprio_set(2)`: one thread.
+const IOPRIO_WHO_PROCESS: u64 = 1;
+/// `PRIO_PROCESS` of setpriority(2): one thread.
+const PRIO_PROCESS: u64 = 0;
+
+/// Flags of clone3(2) (include/uapi/linux/sched.h).
+mod clone_flag {
+    pub const VM: u64 = 0x100;
+    pub const FS: u64 = 0x200;
+    pub const FILES: u64 = 0x400;
+    pub const SIGHAND: u64 = 0x800;
+    pub const THREAD: u64 = 0x10000;
+    pub const SYSVSEM: u64 = 0x40000;
+    pub const SETTLS: u64 = 0x80000;
+    pub const CHILD_CLEARTID: u64 = 0x200000;
+}
+
+/// `struct clone_args`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+const _: () = assert!(size_of::<CloneArgs>() == 88);
+
+/// `struct sched_attr` (include/uapi/linux/sched/types.h), 56 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
+    util: [u32; 2],
+}
+const _: () = assert!(size_of::<SchedAttr>() == 56);
+/// Bit that sched_getscheduler(2) adds to the policy, and its counterpart for sched_setattr(2).
+const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
+const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
+
+impl<'a> Builder<'a, '_> {
+    /// The ops of every thread, and the main thread's that start the others. The main thread has begun with those that
+    /// bring the memory home.
+    pub(super) fn threads(&mut self) -> Result<'a, ()> {
+        let image = self.inputs.image;
+        let leader = image.threads().get(0).unwrap_or_default();
+        if let Some(fd) = self.exe {
+            self.executable(fd)?;
+        }
+        self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_FS, leader.fs_base]))?;
+        self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_GS, leader.gs_base]))?;
+        let pid = u64::from(self.inputs.pid);
+        self.late(Op::success(Sysno::set_tid_address, [leader.tid_address], pid))?;
+        self.registrations(&leader)?;
+        self.interval_timers()?;
+        for index in 1..image.threads().len() {
+            self.start(index)?;
+        }
+        self.record(0, &leader, 0)?;
+        for index in 1..image.threads().len() {
+            let Some(thread) = image.threads().get(index) else { break };
+            let first = self.late.len();
+            if thread.gs_base != leader.gs_base {
+                self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_GS, thread.gs_base]))?;
+            }
+            self.registrations(&thread)?;
+            self.thread_attributes(&thread, Some(&leader))?;
+            self.record(index, &thread, first)?;
+        }
+        Ok(())
+    }
+
+    /// Addresses that the kernel keeps for a thread.
+    fn registrations(&mut self, thread: &Thread) -> Result<'a, ()> {
+        if thread.robust_list != 0 {
+            self.late(Op::zero(Sysno::set_robust_list, [thread.robust_list, thread.robust_len]))?;
+        }
+        if thread.rseq != 0 {
+            let args = [thread.rseq, u64::from(thread.rseq_len), 0, u64::from(thread.rseq_sig)];
+            self.late(Op::zero(Sysno::rseq, args))?;
+        }
+        Ok(())
+    }
+
+    /// Starts thread `index`, which goes on with its own record.
+    fn start(&mut self, index: usize) -> Result<'a, ()> {
+        let thread = self.inputs.image.threads().get(index).unwrap_or_default();
+        let mut flags = clone_flag::VM
+            | clone_flag::FS
+            | clone_flag::FILES
+            | clone_flag::SIGHAND
+            | clone_flag::THREAD
+            | clone_flag::SYSVSEM
+            | clone_flag::SETTLS;
+        if thread.tid_address != 0 {
+            flags |= clone_flag::CHILD_CLEARTID;
+        }
+        let args = CloneArgs {
+            flags,
+            child_tid: thread.tid_address,
+            stack: self.stacks + (index * STACK) as u64,
+            stack_size: STACK as u64,
+            tls: thread.fs_base,
+            ..CloneArgs::default()
+        };
+        let args = self.keep(args)?;
+        let record = self.records.next_address() + (index * size_of::<Record>()) as u64;
+        self.late(Op::child(args, size_of::<CloneArgs>() as u64, record))
+    }
+
+    /// What thread `index` does in the executor: the late ops from `first` on.
+    fn record(&mut self, index: usize, thread: &Thread, first: usize) -> Result<'a, ()> {
+        let hole = self.inputs.layout.hole;
+        let ops = self.late.next_address() - ((self.late.len() - first) * size_of::<Op>()) as u64;
+        self.records.push(Record {
+            ops,
+            end: self.late.next_address(),
+            context: thread.context,
+            resume_ip: self.inputs.image.process().resume_ip,
+            index: index as u64,
+            hole_start: hole.start,
+            hole_len: hole.end - hole.start,
+            threads: self.inputs.image.threads().len() as u64,
+            stack_top: self.stacks + ((index + 1) * STACK) as u64,
+            lines: 0,
+        })
+    }
+
+    /// What a thread inherits from its creator, where it differs from `creator`; the main thread sets all of it, early.
+    pub(super) fn thread_attributes(&mut self, thread: &Thread, creator: Option<&Thread>) -> Result<'a, ()> {
+        let late = creator.is_some();
+        let differs =
+            |field: fn(&Thread) -> u64| creator.is_none_or(|creator| field(thread) != field(creator));
+        let image = self.inputs.image;
+        let name = self.keep(thread.comm)?;
+        self.put(late, Op::zero(Sysno::prctl, [u64::from(pr::SET_NAME), name]))?;
+        if differs(|t| t.timerslack) && thread.timerslack != 0 {
+            self.put(late, Op::zero(Sysno::prctl, [u64::from(pr::SET_TIMERSLACK), thread.timerslack]))?;
+        }
+        if thread.pdeathsig != 0 {
+            let args = [u64::from(pr::SET_PDEATHSIG), u64::from(thread.pdeathsig)];
+            self.put(late, Op::zero(Sysno::prctl, args))?;
+        }
+        let creators = creator.map_or(self.inputs.affinity, |creator| image.bytes(creator.affinity));
+        let affinity = image.bytes(thread.affinity);
+        if affinity != creators && !affinity.is_empty() {
+            let mask = self.keep_bytes(affinity)?;
+            // Not an error on a machine with other CPUs.
+            self.put(late, Op::any(Sysno::sched_setaffinity, [0, affinity.len() as u64, mask]))?;
+        }
+        // Without clamps, or on a kernel that has none.
+        let plain = thread.policy == 0 && matches!(thread.util_clamp, [0, 1024] | [0, 0]);
+        if plain {
+            let now = creator.map_or(self.inputs.nice, |creator| creator.nice);
+            if thread.nice != now {
+                let nice = i64::from(thread.nice) as u64;
+                self.put(late, Op::any(Sysno::setpriority, [PRIO_PROCESS, 0, nice]))?;
+            }
+        } else if differs(|t| u64::from(t.policy)) || thread.policy != 0 {
+            let attr = SchedAttr {
+                size: size_of::<SchedAttr>() as u32,
+                policy: thread.policy & !SCHED_RESET_ON_FORK,
+                flags: if thread.policy & SCHED_RESET_ON_FORK != 0 { SCHED_FLAG_RESET_ON_FORK } else { 0 },
+                nice: thread.nice,
+                priority: thread.priority,
+                deadline: thread.deadline,
+                util: thread.util_clamp,
+            };
+            let attr = self.keep(attr)?;
+            self.put(late, Op::any(Sysno::sched_setattr, [0, attr, 0]))?;
+        }
+        if differs(|t| u64::from(t.ioprio)) && thread.ioprio != 0 {
+            let args = [IOPRIO_WHO_PROCESS, 0, u64::from(thread.ioprio)];
+            self.put(late, Op::any(Sysno::ioprio_set, args))?;
+        }
+        Ok(())
+    }
+
+    /// Interval timers: as late as possible, so that their time begins with the program's.
+    fn interval_timers(&mut self) -> Result<'a, ()> {
+        for (which, timer) in (0u64..).zip(self.inputs.image.process().itimers) {
+            if timer.value.sec != 0 || timer.value.frac != 0 {
+                let timer = self.keep(timer)?;
+                self.late(Op::zero(Sysno::setitimer, [which, timer, 0]))?;
+            }
+        }
+        Ok(())
+    }
+}

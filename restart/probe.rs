@@ -1,0 +1,334 @@
+//! Looks at the image and at this process before anything is planned: what can be refused is refused here.
+
+use crate::arena::Arena;
+use crate::exit::{Code, Failure, Result};
+use crate::plan::Backing;
+use image::elf::Phdr;
+use image::error::ImageError;
+use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
+use image::read::Image;
+use sys::Errno;
+use sys::fd::{AT_FDCWD, Stat, open_flag};
+use sys::memory::{map, prot};
+
+/// File types of `st_mode` (`man 7 inode`).
+mod mode {
+    pub const TYPE: u32 = 0o170_000;
+    pub const REGULAR: u32 = 0o100_000;
+    pub const DIRECTORY: u32 = 0o040_000;
+    pub const FIFO: u32 = 0o010_000;
+}
+
+/// An image that is open, with its tables in memory.
+pub struct Opened<'a> {
+    /// Descriptor, above 2.
+    pub fd: i32,
+    /// Its tables.
+    pub image: Image<'a>,
+}
+
+/// Opens the image called `name` (with its NUL), reads its tables and believes none of them unseen.
+///
+/// # Errors
+///
+/// Each way in which a file is not an image has its code.
+pub fn open_image(name: &[u8]) -> Result<'_, Opened<'static>> {
+    let fd = if name == b"-\0" { spool()? } else { open_file(name)? };
+    let stat = sys::fd::stat_fd(fd)
+        .map_err(|errno| Failure::os(Code::NoImage, name, "cannot look at the image", errno, ""))?;
+    let refuse = |cause, advice| Err(Failure::new(Code::NotRegular, name, cause, advice));
+    match stat.mode & mode::TYPE {
+        mode::REGULAR => {}
+        mode::DIRECTORY => return refuse("a directory, not an image", "name the image in it"),
+        mode::FIFO => {
+            return refuse("a pipe, not a file", "to restart from a pipe, give - and redirect stdin");
+        }
+        _ => return refuse("not a regular file", "copy the image to a file"),
+    }
+    let len = u64::try_from(stat.size).unwrap_or(0);
+    let tables = map_tables(fd, len, name)?;
+    let image = Image::parse(tables, len).map_err(|error| not_an_image(error, name))?;
+    Ok(Opened { fd, image })
+}
+
+/// Opens a file under a number above 2, without waiting for the other end of a FIFO.
+fn open_file(name: &[u8]) -> Result<'_, i32> {
+    let flags = open_flag::CLOEXEC | open_flag::NONBLOCK | open_flag::NOCTTY;
+    let fail = |errno| {
+        let advice = match errno {
+            Errno::ENOENT => "is this the right directory?",
+            Errno::EACCES => "an image can be read only by its owner",
+            _ => "",
+        };
+        Failure::os(Code::NoImage, name, "cannot open the image", errno, advice)
+    };
+    let fd = sys::fd::open_at(AT_FDCWD, name, flags, 0).map_err(fail)?;
+    if fd > 2 {
+        return Ok(fd);
+    }
+    // Started with one of 0, 1, 2 closed: that number is to stay closed.
+    let high = sys::fd::control(fd, sys::fd::fcntl::DUPFD_CLOEXEC, 3).map_err(fail)?;
+    let _ = sys::fd::close(fd);
+    Ok(high as i32)
+}
+
+/// Copies stdin to a file without a name.
+fn spool() -> Result<'static, i32> {
+    const STDIN: &[u8] = b"stdin";
+    let fail = |cause| move |errno| Failure::os(Code::Io, STDIN, cause, errno, "").by_errno();
+    let fd = sys::fd::memory_file(b"myckpt\0").map_err(fail("cannot make room for the image"))?;
+    let mut buf = [0u8; 32 * 1024];
+    loop {
+        let count = sys::fd::read(0, &mut buf).map_err(fail("cannot read the image"))?;
+        let mut rest = buf.get(..count).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(fd);
+        }
+        while !rest.is_empty() {
+            let done = sys::fd::write(fd, rest).map_err(fail("cannot keep the image"))?;
+            rest = rest.get(done..).unwrap_or_default();
+        }
+    }
+}
+
+/// Maps the part of the image before the page data; all of the file when that is shorter.
+fn map_tables(fd: i32, file_len: u64, name: &[u8]) -> Result<'_, &'static [u8]> {
+    let fail = |errno| Failure::os(Code::Io, name, "cannot read the image", errno, "").by_errno();
+    let mut first = [0u8; PAGE as usize];
+    let count = sys::fd::read_at(fd, &mut first, 0).map_err(fail)?;
+    let first = first.get(..count).unwrap_or_default();
+    let wanted = image::read::prefix_len(first).map_err(|error| not_an_image(error, name))?;
+    let len = wanted.min(file_len);
+    if len == 0 {
+        return Err(not_an_image(ImageError::Empty, name));
+    }
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let start = unsafe { sys::memory::mmap(0, len, prot::READ, map::PRIVATE | map::POPULATE, fd, 0) };
+    let start = start.map_err(fail)?;
+    // SAFETY: just mapped, and nobody unmaps it before the executor does. An image is never rewritten in place.
+    Ok(unsafe { core::slice::from_raw_parts(start as *const u8, len as usize) })
+}
+
+fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
+    let (code, advice) = match error {
+        ImageError::Empty | ImageError::NotElf | ImageError::NotCore => {
+            (Code::NotAnImage, "name an image that libckpt.so wrote")
+        }
+        ImageError::WrongMachine | ImageError::NotCkpt => {
+            (Code::Foreign, "name an image that libckpt.so wrote")
+        }
+        ImageError::Version(_) | ImageError::UnknownRequired(_) => (Code::Version, ""),
+        ImageError::Truncated { .. } => (Code::Truncated, "copy it again, or restart from another image"),
+        ImageError::Overlong { .. }
+        | ImageError::TablesCorrupt
+        | ImageError::NotesCorrupt
+        | ImageError::SumsCorrupt
+        | ImageError::BadTable(_) => (Code::Corrupt, "copy it again, or restart from another image"),
+    };
+    Failure::new(code, name, error.text(), advice)
+}
+
+/// Refuses an image of another user, or of a CPU that could do more.
+///
+/// # Errors
+///
+/// [`Code::Permission`] unless `force`; [`Code::Cpu`].
+pub fn check_machine<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'a, ()> {
+    let process = image.process();
+    if process.uid != sys::process::uid() && !force {
+        let cause = "the process belonged to another user";
+        let advice = "restart it as that user, or use --force";
+        return Err(Failure::new(Code::Permission, name, cause, advice));
+    }
+    if process.xcr0 == 0 {
+        return Ok(());
+    }
+    let xstate = sys::cpu::xstate();
+    let missing = process.xcr0 & !xstate.enabled;
+    if let Some((_, feature)) = FEATURES.iter().find(|(bit, _)| missing >> bit & 1 != 0) {
+        let advice = "restart it on a machine that has it";
+        return Err(Failure::new(Code::Cpu, name, feature, advice));
+    }
+    if missing != 0 {
+        let cause = "the process was using a register set that is not enabled here";
+        return Err(Failure::new(Code::Cpu, name, cause, "restart it on a machine like the first"));
+    }
+    let other_layout = xstate.enabled == process.xcr0 && u64::from(xstate.size) != process.xstate_size;
+    if process.xstate_size > u64::from(xstate.size) || other_layout {
+        let cause = "the CPU lays out saved registers in another way than the one of the image";
+        return Err(Failure::new(Code::Cpu, name, cause, "restart it on a machine like the first"));
+    }
+    Ok(())
+}
+
+/// Register sets by their number in XCR0 (Intel SDM, volume 1, 13.1).
+const FEATURES: [(u32, &str); 9] = [
+    (2, "the CPU or the kernel lacks a feature that the process was using: avx"),
+    (5, "the CPU or the kernel lacks a feature that the process was using: avx512f"),
+    (6, "the CPU or the kernel lacks a feature that the process was using: avx512f"),
+    (7, "the CPU or the kernel lacks a feature that the process was using: avx512f"),
+    (9, "the CPU or the kernel lacks a feature that the process was using: pku"),
+    (17, "the CPU or the kernel lacks a feature that the process was using: amx_tile"),
+    (18, "the CPU or the kernel lacks a feature that the process was using: amx_tile"),
+    (3, "the CPU or the kernel lacks a feature that the process was using: mpx"),
+    (4, "the CPU or the kernel lacks a feature that the process was using: mpx"),
+];
+
+/// Whether the saved vdso has the bytes of the one at `now`. One that cannot be read is another one.
+pub fn same_vdso(image: &Image, fd: i32, now: Span) -> bool {
+    let Some(region) = vdso_region(image) else { return false };
+    if region.end - region.start != now.end - now.start {
+        return false;
+    }
+    // Runs of the saved one; what is between them is zero.
+    let mut at = region.start;
+    let mut same = true;
+    let here = |address: u64| (address - region.start + now.start) as *const u8;
+    let zeros = |from: u64, to: u64| {
+        // SAFETY: the kernel maps the vdso readable, and the range is inside of it.
+        let bytes = unsafe { core::slice::from_raw_parts(here(from), (to - from) as usize) };
+        image::zero::is_zero(bytes)
+    };
+    for load in image.loads_of(&region).iter() {
+        same &= zeros(at, load.p_vaddr);
+        let mut page = [0u8; PAGE as usize];
+        for offset in (0..load.p_filesz).step_by(PAGE as usize) {
+            same &= sys::fd::read_at(fd, &mut page, load.p_offset + offset) == Ok(page.len());
+            // SAFETY: as above.
+            let bytes = unsafe { core::slice::from_raw_parts(here(load.p_vaddr + offset), PAGE as usize) };
+            same &= bytes == page;
+        }
+        at = load.p_vaddr + load.p_filesz;
+    }
+    same && zeros(at, region.end)
+}
+
+/// The region of the saved vdso.
+pub fn vdso_region(image: &Image) -> Option<Region> {
+    let home = image.process().vdso;
+    image.region_at(home).filter(|region| region.kind == region_kind::VDSO)
+}
+
+/// The saved vdso with its functions turned into system calls.
+///
+/// # Errors
+///
+/// [`Code::Io`] when it cannot be read, [`Code::Unsupported`] when it is not of the known form.
+pub fn patched_vdso<'a, 'n>(
+    image: &Image,
+    fd: i32,
+    name: &'n [u8],
+    arena: &mut Arena<'a>,
+) -> Result<'n, &'a [u8]> {
+    let Some(region) = vdso_region(image) else { return Ok(&[]) };
+    let bytes = arena.zeros((region.end - region.start) as usize)?;
+    for load in image.loads_of(&region).iter() {
+        let Phdr { p_vaddr, p_filesz, p_offset, .. } = load;
+        let at = (p_vaddr - region.start) as usize;
+        let place = bytes.get_mut(at..at + p_filesz as usize).unwrap_or_default();
+        let len = place.len();
+        match sys::fd::read_at(fd, place, p_offset) {
+            Ok(count) if count == len => {}
+            Ok(_) => return Err(Failure::new(Code::Truncated, name, "the image is cut short", "")),
+            Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
+        }
+    }
+    match crate::vdso::patch(bytes) {
+        Some(_) => Ok(bytes),
+        None => Err(Failure::new(
+            Code::Unsupported,
+            name,
+            "the image is from another kernel, and its vdso is of an unknown form",
+            "restart it under the kernel that it was saved under",
+        )),
+    }
+}
+
+/// How regions use a file.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    private: bool,
+    shared: bool,
+    written: bool,
+}
+
+/// Opens the files that regions map.
+///
+/// # Errors
+///
+/// When a file that is mapped shared cannot be opened: without it there is nothing to map. Private mappings come from the image then.
+pub fn open_backings<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Backing]> {
+    let files = image.files();
+    let mut uses = arena.list::<Use>(files.len())?;
+    let mut backings = arena.list::<Backing>(files.len())?;
+    for _ in 0..files.len() {
+        uses.push(Use::default())?;
+    }
+    for region in image.regions().iter() {
+        let Some(file) = uses.as_mut_slice().get_mut(region.file as usize) else { continue };
+        match region.kind {
+            region_kind::FILE => file.private = true,
+            region_kind::SHARED_FILE => {
+                file.shared = true;
+                file.written |= region.flags & region_flag::NO_MAYWRITE == 0;
+            }
+            _ => {}
+        }
+    }
+    for (file, used) in files.iter().zip(uses.as_slice()) {
+        backings.push(open_backing(image, &file, *used)?)?;
+    }
+    Ok(backings.into_slice())
+}
+
+fn open_backing<'a>(image: &Image<'a>, file: &MappedFile, used: Use) -> Result<'a, Backing> {
+    const NONE: Backing = Backing { fd: -1, same: false };
+    if !(used.shared || used.private && file.deleted == 0) {
+        return Ok(NONE);
+    }
+    let path = image.c_str(file.path);
+    let access = if used.written { open_flag::RDWR } else { open_flag::RDONLY };
+    let flags = access | open_flag::CLOEXEC | open_flag::NONBLOCK | open_flag::NOCTTY;
+    let opened = sys::fd::open_at(AT_FDCWD, path, flags, 0);
+    let (fd, stat) = match opened.and_then(|fd| Ok((fd, sys::fd::stat_fd(fd)?))) {
+        Ok(found) => found,
+        Err(_) if !used.shared => return Ok(NONE),
+        Err(errno) => {
+            let code = if errno == Errno::ENOENT { Code::FileMissing } else { Code::Call };
+            let cause = "the process had this file mapped, and it cannot be opened";
+            return Err(Failure::os(code, path, cause, errno, "put it back").by_errno());
+        }
+    };
+    let same = is_same(file, &stat);
+    if !same && !used.shared {
+        let _ = sys::fd::close(fd);
+        return Ok(NONE);
+    }
+    Ok(Backing { fd, same })
+}
+
+/// Whether a file is what it was, as far as can be told without reading it.
+fn is_same(file: &MappedFile, stat: &Stat) -> bool {
+    file.deleted == 0
+        && (file.dev, file.ino) == (stat.dev, stat.ino)
+        && file.size == stat.size as u64
+        && (file.mtime.sec, file.mtime.frac) == (stat.mtime, stat.mtime_nsec as i64)
+        && (file.ctime.sec, file.ctime.frac) == (stat.ctime, stat.ctime_nsec as i64)
+}
+
+/// Present resource limits.
+pub fn limits() -> [Limit; 16] {
+    let mut number = 0;
+    [(); 16].map(|()| {
+        let [soft, hard] = sys::process::limit(number).unwrap_or([u64::MAX; 2]);
+        number += 1;
+        Limit { soft, hard }
+    })
+}
+
+/// Whether the executable of the image can be made that of this process: the file is the one that it was, among the mapped ones.
+pub fn executable_is_there(image: &Image, backings: &[Backing]) -> bool {
+    let exe = image.bytes(image.process().exe);
+    let mut files = image.files().iter().zip(backings);
+    !exe.is_empty() && files.any(|(file, backing)| backing.same && image.bytes(file.path) == exe)
+}

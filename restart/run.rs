@@ -1,0 +1,257 @@
+//! The whole run, step by step.
+
+use crate::arena::Arena;
+use crate::execute;
+use crate::exit::{Code, Failure, Result};
+use crate::load::{self, Loader, Stack};
+use crate::op::Op;
+use crate::options::{HELP, Mode, Options};
+use crate::plan::layout::{self, Layout, Vdso};
+use crate::plan::{self, Inputs, Plan};
+use crate::present::Present;
+use crate::print;
+use crate::probe::{self, Opened};
+use core::mem::MaybeUninit;
+use image::format::{PAGE, Span};
+use image::read::{Image, Sums};
+use sys::Sysno;
+use sys::fd::IoVec;
+use sys::line::Line;
+use sys::memory::{map, prot};
+use sys::process::capability;
+
+/// What `--version` prints.
+const VERSION: &str = concat!("myrestart ", env!("CARGO_PKG_VERSION"), "\n");
+/// Room for the affinity mask: 8192 CPUs, the most that the kernel can be built for.
+const CPU_MASK: usize = 1024;
+
+/// Does what the options say, and ends the process, or turns it into another one.
+pub fn run(options: Options<'_>) -> ! {
+    let result = match options.mode {
+        Mode::Help => print_text(HELP),
+        Mode::Version => print_text(VERSION),
+        Mode::Restart | Mode::Plan | Mode::Verify => with_image(&options),
+    };
+    match result {
+        Ok(()) => sys::process::exit_group(0),
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn print_text(text: &str) -> Result<'static, ()> {
+    write_all(text.as_bytes())
+}
+
+fn write_all(mut bytes: &[u8]) -> Result<'static, ()> {
+    while !bytes.is_empty() {
+        let done = sys::fd::write(1, bytes)
+            .map_err(|errno| Failure::os(Code::Io, b"stdout", "cannot write to it", errno, ""))?;
+        bytes = bytes.get(done..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Everything from the image on.
+fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
+    let name = options.image;
+    if options.mode == Mode::Restart {
+        // A signal that is meant for the process waits until the process is there.
+        let _ = sys::signal::set_mask(u64::MAX);
+    }
+    let Opened { fd, image } = probe::open_image(name)?;
+    // Nothing that the restarter inherited may end up in the process.
+    let fd = close_others(fd, name)?;
+    probe::check_machine(&image, name, options.force)?;
+
+    let present = Present::read()?;
+    let same_code = present.vdso().is_some_and(|now| probe::same_vdso(&image, fd, now));
+    let vdso = layout::vdso_fate(&image, &present, same_code);
+    let mut cpus = [0u8; CPU_MASK];
+    let affinity = sys::thread::affinity(0, &mut cpus).unwrap_or(0);
+    let affinity = cpus.get(..affinity).unwrap_or_default();
+    let count = affinity.iter().map(|byte| byte.count_ones()).sum();
+    let workers = load::workers(options.jobs, count, image.head().data_len);
+
+    let layout = layout::find(&image, &present, vdso, room(&image, workers) as u64)?;
+    let mut arena = map_hole(layout.hole)?;
+    let loader = loader(options, &image, fd, workers, &mut arena)?;
+    if options.mode == Mode::Verify {
+        return verify(&image, fd, &loader, &mut arena, name);
+    }
+
+    let inputs = inputs(options, &image, fd, &present, vdso, layout, loader.scratch, affinity, &mut arena)?;
+    let mut plan = plan::make(inputs, &mut arena)?;
+    if options.mode == Mode::Plan {
+        return print_plan(&plan);
+    }
+    execute::prepare(&mut plan, &mut arena)?;
+    // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
+    unsafe { execute::early(&plan, &loader, &mut arena) }?;
+    let page = Span { start: layout.hole.start, end: layout.hole.start + PAGE };
+    // SAFETY: the early ops were carried out; the first page of the hole is no part of the arena.
+    Err(unsafe { execute::late(&plan, page) })
+}
+
+/// Closes every descriptor above 2 but the image's, which becomes 3.
+fn close_others(fd: i32, name: &[u8]) -> Result<'_, i32> {
+    const IMAGE: i32 = 3;
+    let fail = |errno| Failure::os(Code::Kernel, name, "cannot tidy up the descriptors", errno, "");
+    if fd != IMAGE {
+        let _ = sys::fd::close(IMAGE);
+        sys::fd::control(fd, sys::fd::fcntl::DUPFD_CLOEXEC, IMAGE as usize).map_err(fail)?;
+    }
+    sys::fd::close_range(IMAGE as u32 + 1, u32::MAX).map_err(fail)?;
+    Ok(IMAGE)
+}
+
+/// Bytes of the hole: the executor's page, and all that is handed out of the arena.
+fn room(image: &Image, workers: usize) -> usize {
+    let head = image.head();
+    let chunks = (head.data_len / PAGE) as usize / ((head.chunk as usize) / PAGE as usize).max(1) + 1;
+    PAGE as usize
+        + plan::room(image)
+        + head.sums_len as usize
+        + workers * (size_of::<Stack>() + head.chunk as usize)
+        + image.files().len() * 32
+        + chunks * (size_of::<Op>() + size_of::<IoVec>())
+        + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize)
+        + 64 * 1024
+}
+
+/// Maps the hole; all but its first page is the arena. Pages that nobody touches cost nothing.
+fn map_hole(hole: Span) -> Result<'static, Arena<'static>> {
+    let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE | map::FIXED_NOREPLACE;
+    let len = hole.end - hole.start;
+    // SAFETY: the addresses are free, and FIXED_NOREPLACE would say if they were not.
+    let start = unsafe { sys::memory::mmap(hole.start, len, prot::READ | prot::WRITE, flags, -1, 0) };
+    start.map_err(|errno| {
+        Failure::os(Code::Memory, b"", "no memory for the restart", errno, "raise the limit (ulimit -v)")
+    })?;
+    let block = (hole.start + PAGE) as *mut MaybeUninit<u8>;
+    // SAFETY: just mapped, and used by nobody else; it stays until libckpt unmaps it, after the last Rust code here has run.
+    Ok(Arena::new(unsafe { core::slice::from_raw_parts_mut(block, (len - PAGE) as usize) }))
+}
+
+/// What reads the pages.
+fn loader<'a>(
+    options: &Options<'a>,
+    image: &Image,
+    fd: i32,
+    workers: usize,
+    arena: &mut Arena<'static>,
+) -> Result<'a, Loader<'a>> {
+    let (head, name) = (image.head(), options.image);
+    let lazy = options.lazy && options.mode != Mode::Verify;
+    let sums = if lazy { None } else { Some(read_sums(image, fd, name, arena)?) };
+    let sums: Option<&Sums> = match sums {
+        Some(sums) => Some(arena.keep(sums)?),
+        None => None,
+    };
+    let stacks = arena.slots::<Stack>(workers)?.as_ptr() as u64;
+    let scratch = arena.slots::<u8>(workers * head.chunk as usize)?.as_ptr() as u64;
+    let (data_off, chunk) = (head.data_off, u64::from(head.chunk));
+    Ok(Loader { sums, data_off, chunk, workers, scratch, stacks, name })
+}
+
+fn read_sums<'a>(
+    image: &Image,
+    fd: i32,
+    name: &'a [u8],
+    arena: &mut Arena<'static>,
+) -> Result<'a, Sums<'static>> {
+    let head = image.head();
+    let bytes = arena.zeros(head.sums_len as usize)?;
+    let len = bytes.len();
+    match sys::fd::read_at(fd, bytes, head.sums_off) {
+        Ok(count) if count == len => {}
+        Ok(_) => return Err(Failure::new(Code::Truncated, name, "the image is cut short", "")),
+        Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
+    }
+    Sums::parse(bytes).map_err(|error| {
+        Failure::new(Code::Corrupt, name, error.text(), "copy it again, or restart from another image")
+    })
+}
+
+/// `--verify`: reads every chunk and throws it away.
+fn verify<'a>(
+    image: &Image,
+    fd: i32,
+    loader: &Loader<'a>,
+    arena: &mut Arena<'static>,
+    name: &'a [u8],
+) -> Result<'a, ()> {
+    let head = image.head();
+    let chunk = u64::from(head.chunk).max(PAGE);
+    let mut ops = arena.list::<Op>((head.data_len / chunk) as usize + 1)?;
+    let mut offset = 0;
+    while offset < head.data_len {
+        let len = chunk.min(head.data_len - offset);
+        let piece = arena.keep(IoVec { base: loader.scratch as usize, len: len as usize })?;
+        let piece = core::ptr::from_mut(piece) as u64;
+        ops.push(Op::exact(Sysno::preadv, [fd as u64, piece, 1, head.data_off + offset, 0], len))?;
+        offset += len;
+    }
+    // SAFETY: all goes to the scratch memory of each worker.
+    unsafe { loader.run(ops.as_slice()) }?;
+    let mut line: Line<4200> = Line::new();
+    line.quoted(name.strip_suffix(b"\0").unwrap_or(name)).text(": all checksums are right (");
+    line.dec(head.data_len >> 10).text(" KiB of pages in ").dec(ops.len() as u64).text(" chunks)\n");
+    write_all(line.as_bytes())
+}
+
+/// Collects the facts for the planner.
+#[allow(clippy::too_many_arguments)]
+fn inputs<'a>(
+    options: &Options<'a>,
+    image: &Image<'static>,
+    fd: i32,
+    present: &Present,
+    vdso: Vdso,
+    layout: Layout,
+    scratch: u64,
+    affinity: &[u8],
+    arena: &mut Arena<'static>,
+) -> Result<'a, Inputs<'static>> {
+    let backings = probe::open_backings(image, arena)?;
+    let patched_vdso =
+        if vdso == Vdso::Goes { probe::patched_vdso(image, fd, options.image, arena)? } else { &[] };
+    let capabilities = sys::process::capabilities().unwrap_or(0);
+    let may = |capability: u32| capabilities >> capability & 1 != 0;
+    let set_exe = may(capability::CHECKPOINT_RESTORE) || may(capability::SYS_ADMIN);
+    let mask = arena.zeros(affinity.len())?;
+    for (to, from) in mask.iter_mut().zip(affinity) {
+        *to = *from;
+    }
+    Ok(Inputs {
+        image: arena.keep(*image)?,
+        present: arena.keep(*present)?,
+        layout,
+        vdso,
+        patched_vdso,
+        image_fd: fd,
+        backings,
+        limits: probe::limits(),
+        privileged: may(capability::SYS_RESOURCE),
+        standard: [0, 1, 2].map(|number| sys::fd::control(number, sys::fd::fcntl::GETFD, 0).is_ok()),
+        set_exe: set_exe && probe::executable_is_there(image, backings),
+        umask: sys::process::umask(),
+        personality: sys::process::personality(),
+        affinity: mask,
+        nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
+        lazy: options.lazy,
+        scratch,
+        pid: sys::process::pid(),
+    })
+}
+
+/// `--plan`: prints what a restart would do.
+fn print_plan(plan: &Plan) -> Result<'static, ()> {
+    /// A path may take four characters for each of its 4095 bytes.
+    const LINE: usize = 4 * 4096 + 512;
+    for op in plan.early.as_slice().iter().chain(plan.late.as_slice()) {
+        let mut line: Line<LINE> = Line::new();
+        print::traced(op, &mut line);
+        write_all(line.text("\n").as_bytes())?;
+    }
+    Ok(())
+}
