@@ -1,0 +1,84 @@
+//! `ckpt gdb`: gdb on an image, with the files that belong to it.
+
+use crate::args::Gdb;
+use crate::exit::{Code, Failure, Result};
+use crate::opened::Opened;
+use crate::restart::{c_string, cannot_run};
+use crate::{extract, tools};
+use image::format::MappedFile;
+use image::read::Image;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::execv;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs it.
+pub fn run(args: &Gdb) -> Result<Code> {
+    let opened = Opened::new(&args.image)?;
+    let image = opened.image()?;
+    let gdb = tools::on_path("gdb")?;
+    let exe = PathBuf::from(OsStr::from_bytes(image.bytes(image.process().exe)));
+    let changed: Vec<_> = image.files().iter().filter(|file| !is_there(&image, file)).collect();
+    if changed.is_empty() {
+        let words = words(&exe, None, args);
+        let words: Vec<_> = words.iter().map(|word| c_string(word)).collect::<Result<_>>()?;
+        let errno = execv(&c_string(gdb.as_os_str())?, &words).unwrap_err();
+        return Err(cannot_run(&gdb, errno));
+    }
+    let failed = |path: &Path, e| Failure::file(Code::Io, path, "cannot be created", e);
+    let root = tempfile::Builder::new()
+        .prefix("ckpt-gdb-")
+        .tempdir()
+        .map_err(|e| failed(&std::env::temp_dir(), e))?;
+    for file in image.files().iter() {
+        let path = PathBuf::from(OsStr::from_bytes(image.bytes(file.path)));
+        let copy = root.path().join(path.strip_prefix("/").unwrap_or(&path));
+        let folder = copy.parent().unwrap_or(root.path());
+        std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
+        if is_there(&image, &file) {
+            std::os::unix::fs::symlink(&path, &copy).map_err(|e| failed(&copy, e))?;
+        } else {
+            extract::mapped_file(&opened, &image, &path, &copy)?;
+        }
+    }
+    let copy = root.path().join(exe.strip_prefix("/").unwrap_or(&exe));
+    // The terminal's interrupt is for gdb; SAFETY: no handler, just another disposition.
+    let _ = unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) };
+    let words = words(&copy, Some(root.path()), args);
+    let mut command = Command::new(&gdb);
+    command.args(words.iter().skip(1));
+    // SAFETY: one system call between fork and exec.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            signal(Signal::SIGINT, SigHandler::SigDfl).map(drop).map_err(Into::into)
+        });
+    }
+    let status =
+        command.status().map_err(|e| Failure::file(Code::CannotRun, &gdb, "cannot be executed", e))?;
+    Ok(if status.success() { Code::Done } else { Code::No })
+}
+
+/// gdb's arguments, its name included.
+fn words(exe: &Path, root: Option<&Path>, args: &Gdb) -> Vec<OsString> {
+    let mut words = vec![OsString::from("gdb")];
+    if let Some(root) = root {
+        let mut sysroot = OsString::from("set sysroot ");
+        sysroot.push(root);
+        words.extend(["-iex".into(), sysroot]);
+    }
+    words.extend(args.options.iter().cloned());
+    words.extend([exe.into(), "-core".into(), args.image.clone().into()]);
+    words
+}
+
+/// Whether a mapped file is still the one that was saved.
+fn is_there(image: &Image<'_>, file: &MappedFile) -> bool {
+    let path = Path::new(OsStr::from_bytes(image.bytes(file.path)));
+    path.metadata().is_ok_and(|m| {
+        (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec())
+            == (file.dev, file.ino, file.size, file.mtime.sec, file.mtime.frac)
+    })
+}
