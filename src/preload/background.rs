@@ -9,7 +9,8 @@ use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::report::{Report, Request};
 use crate::scratch::Scratch;
-use crate::{file::ImageFile, writer};
+use crate::sink::Sink;
+use crate::writer;
 use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use image::stat::Stat;
 use sys::fd::{self, open_flag};
@@ -32,16 +33,17 @@ pub fn write(
     scratch: &mut Scratch,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let file = ImageFile::create(job.pid, job.generation)?;
+    let mut sink = Sink::open(job)?;
     if !wants_foreground(job, snapshot) {
-        keep_only(&[2, file.fd, file.dir, report.fd, report.target]);
-        if let Ok(result) = start(job, snapshot, scratch, report, &file) {
+        let [file, dir] = sink.descriptors();
+        keep_only(&[2, file, dir, report.fd, report.target]);
+        if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
             return result;
         }
     }
-    let result = writer::write(job, snapshot, scratch, &file, report);
-    let result = finish(result, &file, report);
-    file.close();
+    let result = writer::write(job, snapshot, scratch, &mut sink, report);
+    let result = finish(result, &mut sink, report);
+    sink.close();
     result
 }
 
@@ -59,7 +61,7 @@ fn start(
     snapshot: &mut Snapshot,
     scratch: &mut Scratch,
     report: &mut Report,
-    file: &ImageFile,
+    sink: &mut Sink,
 ) -> sys::Result<Result<(), Stop>> {
     let [reader, ready] = fd::pipe(open_flag::CLOEXEC)?;
     let previous = (LAST_PID.load(Ordering::Relaxed), LAST_START.load(Ordering::Relaxed));
@@ -79,9 +81,9 @@ fn start(
         let _ = fd::write(ready, b"!");
         let _ = fd::close(ready);
         report.is_orphan = true;
-        let result = writer::write(job, snapshot, scratch, file, report);
+        let result = writer::write(job, snapshot, scratch, sink, report);
         wait_for_previous(previous);
-        let code = i32::from(finish(result, file, report).map_err(|stop| report.failed(stop)).is_err());
+        let code = i32::from(finish(result, sink, report).map_err(|stop| report.failed(stop)).is_err());
         process::exit_group(code);
     }
     LAST_PID.store(child, Ordering::Relaxed);
@@ -93,19 +95,19 @@ fn start(
     if said == Ok(1) {
         return Ok(Ok(()));
     }
-    file.discard();
+    sink.discard();
     Ok(Err(Failure::WriterDied.into()))
 }
 
 /// Gives a written image its name, or takes back what there is of it.
-fn finish(result: Result<(), Stop>, file: &ImageFile, report: &Report) -> Result<(), Stop> {
-    match result.and_then(|()| Ok(file.finish()?)) {
+fn finish(result: Result<(), Stop>, sink: &mut Sink, report: &Report) -> Result<(), Stop> {
+    match result.and_then(|()| Ok(sink.finish()?)) {
         Ok(()) => {
-            report.saved(file);
+            report.saved(sink);
             Ok(())
         }
         Err(stop) => {
-            file.discard();
+            sink.discard();
             Err(stop)
         }
     }

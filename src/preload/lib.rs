@@ -17,6 +17,7 @@
 mod api;
 mod arrival;
 mod background;
+mod command;
 mod config;
 mod descriptors;
 mod file;
@@ -31,6 +32,7 @@ mod regions;
 mod report;
 mod resume;
 mod scratch;
+mod sink;
 mod start;
 mod thread;
 mod threads;

@@ -1,6 +1,5 @@
 //! The image, written in one forward pass: everything is sized before the first byte goes out.
 
-use crate::file::ImageFile;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::notes;
@@ -9,6 +8,7 @@ use crate::process;
 use crate::regions::{self, Regions};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
+use crate::sink::Sink;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::Phdr;
@@ -23,7 +23,7 @@ pub fn write(
     job: &Job,
     snapshot: &mut Snapshot,
     scratch: &mut Scratch,
-    file: &ImageFile,
+    sink: &mut Sink,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let mut pages = Pages::new()?;
@@ -41,7 +41,8 @@ pub fn write(
     let front = crc32c_append(layout.front_crc(), bytes_of(&note_phdr));
     seal(&mut notes, &layout, crc32c_append(front, bytes_of_slice(&pages.loads)))
         .ok_or(Failure::ProcText("the image's own layout"))?;
-    let out = file.fd;
+    sink.start(report.target)?;
+    let out = sink.fd();
     report.size = [layout.file_len, layout.data_len];
     write_all(out, bytes_of(&layout.ehdr()))?;
     if let Some(section) = layout.section_zero() {
