@@ -283,6 +283,10 @@ plain! {
 pub mod process_flag {
     /// The image was made by `ckpt_checkpoint()`, not by the signal.
     pub const FROM_CALL: u64 = 1;
+    /// New mappings are locked (mlockall(2), `MCL_FUTURE`).
+    pub const LOCK_FUTURE: u64 = 1 << 1;
+    /// They are locked when touched (`MCL_ONFAULT`).
+    pub const LOCK_FUTURE_ONFAULT: u64 = 1 << 2;
 }
 
 /// Bits of [`Process::cpu`].

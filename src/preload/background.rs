@@ -10,9 +10,11 @@ use crate::message::Failure;
 use crate::report::{Report, Request};
 use crate::scratch::Scratch;
 use crate::sink::Sink;
+use crate::special::Special;
 use crate::writer;
 use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use image::stat::Stat;
+use sys::Errno;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::{process, time};
@@ -63,6 +65,7 @@ fn start(
     report: &mut Report,
     sink: &mut Sink,
 ) -> sys::Result<Result<(), Stop>> {
+    let Ok(special) = Special::open(scratch) else { return Err(Errno::EAGAIN) };
     let [reader, ready] = fd::pipe(open_flag::CLOEXEC)?;
     let previous = (LAST_PID.load(Ordering::Relaxed), LAST_START.load(Ordering::Relaxed));
     // SAFETY: the child uses raw system calls, the snapshot and its own stack only.
@@ -70,11 +73,17 @@ fn start(
         Ok(child) => child,
         Err(errno) => {
             let _ = (fd::close(reader), fd::close(ready));
+            special.close();
             return Err(errno);
         }
     };
     if child == 0 {
         let _ = (fd::close(reader), fd::close(2));
+        if special.fetch(snapshot, scratch).is_err() {
+            let _ = fd::write(ready, b"?");
+            process::exit_group(1);
+        }
+        special.close();
         let _ = process::new_session();
         process::set_name(b"ckpt-writer\0");
         report.target_runs();
@@ -92,8 +101,11 @@ fn start(
     let mut byte = [0];
     let said = fd::read(reader, &mut byte);
     let _ = fd::close(reader);
-    if said == Ok(1) {
-        return Ok(Ok(()));
+    match (said, byte) {
+        (Ok(1), [b'!']) => return Ok(Ok(())),
+        // Something of the target's memory is out of a child's reach.
+        (Ok(1), _) => return Err(Errno::EAGAIN),
+        _ => {}
     }
     sink.discard();
     Ok(Err(Failure::WriterDied.into()))

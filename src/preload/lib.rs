@@ -16,6 +16,7 @@
 
 mod api;
 mod arrival;
+mod attributes;
 mod background;
 mod command;
 mod config;
@@ -23,9 +24,11 @@ mod descriptors;
 mod file;
 mod helper;
 mod maps;
+mod memory_file;
 mod message;
 mod notes;
 mod objects;
+mod pagemap;
 mod pages;
 mod process;
 mod regions;
@@ -33,6 +36,7 @@ mod report;
 mod resume;
 mod scratch;
 mod sink;
+mod special;
 mod start;
 mod thread;
 mod threads;

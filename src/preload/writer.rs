@@ -11,7 +11,6 @@ use crate::scratch::{Growing, Scratch};
 use crate::sink::Sink;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
-use image::elf::Phdr;
 use image::format::{CHUNK, RUN_OBJECT};
 use image::plain::{bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
@@ -52,7 +51,7 @@ pub fn write(
     write_all(out, bytes_of_slice(&pages.loads))?;
     write_all(out, &notes)?;
     write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
-    let sums = write_pages(out, &pages.loads, &snapshot.contents.bytes, report)?;
+    let sums = write_pages(out, &pages, &snapshot.contents.bytes, report)?;
     write_all(out, bytes_of(&sums_header(&sums)))?;
     write_all(out, bytes_of_slice(&sums))?;
     regions::hide_again(snapshot);
@@ -100,7 +99,7 @@ fn lay_out(
 /// Writes the page data, and sums each chunk while it is in the cache.
 fn write_pages(
     out: i32,
-    loads: &[Phdr],
+    pages: &Pages,
     objects: &[u8],
     report: &mut Report,
 ) -> Result<Growing<u32>, Failure> {
@@ -111,8 +110,8 @@ fn write_pages(
     let mut used = 0;
     let mut sum = 0;
     let mut copies = Copies::new()?;
-    let by_address = loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
-    let pieces = by_address.map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
+    let by_address = pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
+    let pieces = by_address.map(|load| Piece { addr: pages.readable(load.p_vaddr), len: load.p_filesz });
     let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
     for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
         let addr = copies.of_live(&cut);
