@@ -28,6 +28,8 @@ pub enum Failure {
     Command(Errno),
     /// It ended with this wait status.
     CommandFailed(i32),
+    /// More locks are held than an image has room for.
+    Locks,
     /// The image's name is longer than a path can be.
     NameTooLong,
     /// The writer ended before it had said anything.
@@ -70,7 +72,10 @@ pub enum ThreadTrouble {
 impl Failure {
     /// Whether the program is one that cannot be saved as it is now, rather than something having gone wrong.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Threads(_) | Self::Descriptor(..) | Self::Region(..) | Self::Process(_))
+        matches!(
+            self,
+            Self::Threads(_) | Self::Locks | Self::Descriptor(..) | Self::Region(..) | Self::Process(_)
+        )
     }
 
     /// Appends the thing, the cause and what to do.
@@ -111,6 +116,11 @@ impl Failure {
             Self::CommandFailed(status) => {
                 line.text("the command of CKPT_IMAGE ended by signal ").int(i64::from(status & 0x7f));
                 line.text("; what it has written is no image");
+            }
+            Self::Locks => {
+                line.text(
+                    "the program holds more than 1024 locks that name their owner; save while it holds fewer",
+                );
             }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");

@@ -90,6 +90,13 @@ impl Pages {
         shadow.map_or(address, |shadow| address - shadow.start + shadow.copy)
     }
 
+    /// Where in the target's memory the page that can be read at `address` belongs.
+    pub fn belongs(&self, address: u64) -> u64 {
+        let of =
+            |shadow: &&Shadow| (shadow.copy..shadow.copy + (shadow.end - shadow.start)).contains(&address);
+        self.shadows.iter().find(of).map_or(address, |shadow| address - shadow.copy + shadow.start)
+    }
+
     /// Makes a private region readable; gives the address at which its pages can be read then.
     fn uncover(&mut self, vma: &Vma, contents: Contents<'_>) -> Result<u64, Failure> {
         // SAFETY: this is the writer's copy of the region, or the target stands still until `hide_again`.
