@@ -222,10 +222,10 @@ pub unsafe fn late<'a>(plan: &Plan<'a>, page: Span) -> Failure<'a> {
     };
     // SAFETY: the page is ours and larger than the code, which is a few hundred bytes.
     unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), page.start as *mut u8, code.len()) };
-    // SAFETY: the page is ours.
-    if let Err(errno) =
-        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) }
-    {
+    // SAFETY: the page is ours, and nothing writes to it any more.
+    let executable =
+        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) };
+    if let Err(errno) = executable {
         let cause = "cannot make a page executable";
         return Failure::os(Code::Permission, b"", cause, errno, "does a security policy forbid it?");
     }
