@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Save a running program to a file, and let it go on from there: later, again, elsewhere
 ///
@@ -28,6 +29,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Run(Run),
+    Save(Save),
+    Check(Check),
     Restart(Restart),
     Show(Show),
     Verify(Verify),
@@ -35,9 +39,86 @@ pub enum Command {
     Ls(Ls),
     Extract(Extract),
     Gdb(Gdb),
+    Doctor(Doctor),
     Completions(Completions),
     #[command(hide = true)]
     Manual(Manual),
+}
+
+/// Run a program so that it can be saved
+///
+/// Starts PROGRAM with libckpt.so preloaded. Without --every, --on-term and --exit-after-save, ckpt becomes PROGRAM and is gone; with one
+/// of them a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where images go; %p is the process id, %e the program's name, %n the number of the save
+    ///
+    /// Relative to the working directory of the program at the save. A name that begins with '|' is a command that gets the image on its
+    /// standard input.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub image: Option<PathBuf>,
+    /// Signal that asks for a save [default: USR2]
+    #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
+    pub signal: Option<u32>,
+    /// Save this often: 90 (seconds), 10m, 1h30m
+    #[arg(long, value_name = "PERIOD", value_parser = crate::time::period)]
+    pub every: Option<Duration>,
+    /// On SIGTERM, save first, then pass it on
+    ///
+    /// A SIGTERM that is sent to ckpt. Where the batch system sends it to every process, use its option to send another signal, or to the
+    /// main process only.
+    #[arg(long)]
+    pub on_term: bool,
+    /// On the save signal, or SIGTERM with --on-term: save, end the program there, and exit with CODE
+    ///
+    /// What HTCondor calls self-checkpointing, with CODE 85. If the save is refused or fails, the program goes on.
+    #[arg(long, value_name = "CODE")]
+    pub exit_after_save: Option<u8>,
+    /// Restart the image if there is one, else start PROGRAM
+    ///
+    /// Makes one line of a batch script do for the first run and for every later one. An image that is damaged or cannot be restarted
+    /// here is an error: PROGRAM is not started afresh then.
+    #[arg(long)]
+    pub resume: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
+    pub program: Vec<OsString>,
+}
+
+/// Save a running program, and say how it went
+#[derive(Debug, Args)]
+pub struct Save {
+    /// Process id, or name as in ps(1) if only one program of that name can be saved
+    #[arg(value_name = "PID|NAME")]
+    pub target: String,
+    /// End the program where it was saved: it does not run on from there
+    #[arg(long)]
+    pub stop: bool,
+    /// Wait for the image as long as it takes
+    ///
+    /// Without it, a program that does not take the signal within ten seconds, because it is stopped or blocks it, is an error.
+    #[arg(long)]
+    pub wait: bool,
+    /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
+    #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
+    pub signal: Option<u32>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Say what a save would refuse, without saving
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Process id, or name as in ps(1) if only one program of that name can be saved
+    #[arg(value_name = "PID|NAME")]
+    pub target: String,
+    /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
+    #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
+    pub signal: Option<u32>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Restart a program from its image
@@ -146,6 +227,16 @@ pub struct Gdb {
     /// Options for gdb
     #[arg(last = true, value_name = "OPTION")]
     pub options: Vec<OsString>,
+}
+
+/// Say what of ckpt will work on this machine
+///
+/// The exit code is 1 when something is missing that every save or restart needs.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print a completion script for a shell

@@ -9,6 +9,7 @@
 
 mod args;
 mod diff;
+mod doctor;
 mod exit;
 mod extract;
 mod gdb;
@@ -18,10 +19,17 @@ mod names;
 mod opened;
 mod output;
 mod pages;
+mod program;
+mod report;
+mod request;
 mod restart;
+mod run;
+mod save;
 mod show;
 mod signal;
+mod supervisor;
 mod table;
+mod target;
 mod text;
 mod time;
 mod tools;
@@ -70,6 +78,10 @@ fn run() -> Code {
 fn dispatch(cli: &Cli, out: &mut output::Output) -> exit::Result<Code> {
     let done = |()| Code::Done;
     match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Save(args) => save::save(args, cli.quiet, out).map(done),
+        Command::Check(args) => save::check(args, cli.quiet, out),
+        Command::Doctor(args) => doctor::run(args, cli.quiet, out),
         Command::Restart(args) => match restart::run(args)? {},
         Command::Show(args) => show::run(args, out).map(done),
         Command::Verify(args) => verify::run(args, cli.quiet, out).map(done),

@@ -281,12 +281,3 @@ pub fn memory_file(name: &[u8]) -> Result<i32> {
     // SAFETY: `name` is a NUL-terminated string; the call reads it only.
     unsafe { sc!(memfd_create, name.as_ptr(), MFD_CLOEXEC) }.map(|fd| fd as i32)
 }
-
-/// dup2(2): the new descriptor is open across execve(2), also when it is the old one.
-pub fn duplicate(from: i32, to: i32) -> Result<()> {
-    if from == to {
-        return control(from, fcntl::SETFD, 0).map(drop);
-    }
-    // SAFETY: no memory is involved.
-    unsafe { sc!(dup2, from, to) }.map(drop)
-}

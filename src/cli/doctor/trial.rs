@@ -1,0 +1,129 @@
+//! A program saved, killed and restarted.
+
+use super::{Finding, State};
+use crate::report::Line;
+use crate::request::{Kind, PATIENCE, Request};
+use crate::target::Target;
+use crate::text::elapsed;
+use crate::tools;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// Tries it.
+pub fn finding() -> Finding {
+    match attempt() {
+        Ok(note) => Finding::new("trial", State::Ok, note),
+        Err(why) => Finding::new("trial", State::Missing, why),
+    }
+}
+
+/// How long each step may take, in milliseconds.
+const STEP: u16 = 10_000;
+
+/// What the programs would inherit and must not, and SIGPIPE, which would end us with them.
+fn prepare() {
+    // SAFETY: our own descriptors are marked anyway; those that were inherited are for nobody.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    // SAFETY: no handler. std sets the default again in children.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}
+
+/// Saves cat(1) between two lines, kills it, and lets its restarted self copy the second one.
+fn attempt() -> Result<String, String> {
+    prepare();
+    let dir = tempfile::Builder::new()
+        .prefix("ckpt-doctor-")
+        .tempdir()
+        .map_err(|e| format!("no directory: {e}"))?;
+    let image = dir.path().join("image");
+    let library = tools::library().map_err(|failure| failure.text)?;
+    let restarter = tools::restarter().map_err(|failure| failure.text)?;
+
+    let mut first = Trial::start(
+        Command::new("cat").env("LD_PRELOAD", library).env("CKPT_IMAGE", &image).env_remove("CKPT_SIGNAL"),
+    )?;
+    first.echo("one").map_err(|why| format!("a program with libckpt.so does not run: {why}"))?;
+    let start = Instant::now();
+    save(first.child.id())?;
+    let saved = start.elapsed();
+    drop(first);
+
+    let start = Instant::now();
+    let mut second = Trial::start(Command::new(restarter).arg(&image))?;
+    second.echo("two").map_err(|why| format!("a restarted program does not go on: {why}"))?;
+    let restarted = start.elapsed();
+    second.end()?;
+    Ok(format!("cat(1) was saved in {}, killed, and restarted in {}", elapsed(saved), elapsed(restarted)))
+}
+
+/// Saves a process. It has our identity, so that the request changes nothing of ours.
+fn save(pid: u32) -> Result<(), String> {
+    let target = Target::open(pid, None).map_err(|failure| failure.text)?;
+    let mut request = Request::send(&target, Kind::Save, Some(PATIENCE)).map_err(|failure| failure.text)?;
+    loop {
+        match request.next().map_err(|failure| failure.text)? {
+            Line::Saved(_) => return Ok(()),
+            Line::Refused(why) | Line::Failed(why) => return Err(format!("not saved: {why}")),
+            _ => {}
+        }
+    }
+}
+
+/// A program that copies its input to its output. Killed when dropped.
+struct Trial {
+    child: Child,
+}
+
+impl Trial {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        child.map(|child| Self { child }).map_err(|e| format!("{}: {e}", command.get_program().display()))
+    }
+
+    /// Sends it a line and waits until it comes back.
+    fn echo(&mut self, line: &str) -> Result<(), String> {
+        let (Some(input), Some(output)) = (&mut self.child.stdin, &mut self.child.stdout) else {
+            return Err("it has no pipes".to_owned());
+        };
+        writeln!(input, "{line}").map_err(|e| format!("it does not read: {e}"))?;
+        let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::from(STEP)).unwrap_or(0) == 0 {
+            return Err("it does not answer".to_owned());
+        }
+        let mut answer = String::new();
+        BufReader::new(output).read_line(&mut answer).map_err(|e| format!("it does not write: {e}"))?;
+        if answer.trim_end() == line {
+            return Ok(());
+        }
+        Err(match self.child.wait() {
+            Ok(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => format!("it exits with {code}"),
+                (None, signal) => format!("it dies of {}", crate::signal::name(signal.unwrap_or(0) as u32)),
+            },
+            Err(e) => e.to_string(),
+        })
+    }
+
+    /// Closes its input: it must end as if nothing had happened.
+    fn end(&mut self) -> Result<(), String> {
+        drop(self.child.stdin.take());
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("the restarted program ends wrongly: {status}")),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // Errors mean that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,203 @@
+//! `ckpt run`: a program with libckpt.so preloaded.
+
+use crate::args::Run;
+use crate::exit::{Code, Failure, Result};
+use crate::opened::Opened;
+use crate::restart::{c_string, cannot_run};
+use crate::text::shown;
+use crate::{program, signal, supervisor, tools};
+use nix::errno::Errno;
+use nix::unistd::execve;
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// What is to be executed.
+pub struct Exec {
+    file: PathBuf,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    /// libckpt.so is not there before the program was executed; in a restarted one it is.
+    pub signal: u32,
+}
+
+/// Runs it. Comes back only if it cannot be run.
+pub fn run(args: &Run) -> Result<Code> {
+    let supervised = args.every.is_some() || args.on_term || args.exit_after_save.is_some();
+    let image = image_name(args)?;
+    let exec = match restartable(args, &image)? {
+        Some(image) => restart(args, &image)?,
+        None => start(args, &image)?,
+    };
+    if supervised { supervisor::run(args, &exec) } else { match exec.now()? {} }
+}
+
+impl Exec {
+    /// Executes it; comes back with why that failed.
+    pub fn now(&self) -> Result<Infallible> {
+        match execve(&c_string(self.file.as_os_str())?, &self.args, &self.env) {
+            // A script without `#!`: a shell runs it, as execvp(3) has it.
+            Err(Errno::ENOEXEC) => {
+                let mut args = vec![c"sh".to_owned(), c_string(self.file.as_os_str())?];
+                args.extend(self.args.iter().skip(1).cloned());
+                execve(c"/bin/sh", &args, &self.env)
+            }
+            other => other,
+        }
+        .map_err(|errno| cannot_run(&self.file, errno))
+    }
+}
+
+/// The program itself, with its environment.
+fn start(args: &Run, image: &Image) -> Result<Exec> {
+    let file = program::find(&args.program[0])?;
+    program::check_preload(&file)?;
+    let library = tools::library()?;
+    if library.as_os_str().as_bytes().iter().any(|byte| b" :".contains(byte)) {
+        let text =
+            format!("{}: has a blank or a colon, which LD_PRELOAD cannot hold; move it", shown(&library));
+        return Err(Failure::new(Code::NoTool, text));
+    }
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut set = |name: &str, value: OsString| {
+        env.retain(|(key, _)| key != name);
+        env.push((name.into(), value));
+    };
+    // First, so that it stays ours whatever else is preloaded.
+    let mut preload = library.into_os_string();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    set("LD_PRELOAD", preload);
+    if let Image::Given(name) | Image::Absolute(name) = image {
+        set("CKPT_IMAGE", name.clone());
+    }
+    if let Some(number) = args.signal {
+        set("CKPT_SIGNAL", number.to_string().into());
+    }
+    let entry = |(name, value): (OsString, OsString)| {
+        let mut entry = name;
+        entry.push("=");
+        entry.push(value);
+        c_string(&entry)
+    };
+    Ok(Exec {
+        file,
+        args: args.program.iter().map(|arg| c_string(arg)).collect::<Result<_>>()?,
+        env: env.into_iter().map(entry).collect::<Result<_>>()?,
+        signal: args.signal.or_else(configured_signal).unwrap_or(signal::DEFAULT),
+    })
+}
+
+fn configured_signal() -> Option<u32> {
+    signal::parse(std::env::var("CKPT_SIGNAL").ok()?.as_str()).ok()
+}
+
+/// The restart of an image.
+fn restart(args: &Run, image: &Path) -> Result<Exec> {
+    let opened = Opened::new(image)?;
+    let saved_signal = opened.image()?.process().signal;
+    let entry = |(name, value): (OsString, OsString)| {
+        c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+    };
+    Ok(Exec {
+        file: tools::restarter()?,
+        args: [OsStr::new("myrestart"), image.as_os_str()]
+            .into_iter()
+            .map(c_string)
+            .collect::<Result<_>>()?,
+        env: std::env::vars_os().map(entry).collect::<Result<_>>()?,
+        signal: args.signal.unwrap_or(saved_signal),
+    })
+}
+
+/// What `CKPT_IMAGE` is to be.
+enum Image {
+    /// As it is: the library's own default, or what the environment says.
+    Inherited,
+    /// A command, or a name of the environment, which stays as it is.
+    Given(OsString),
+    /// A file, from the root: the program may change its directory.
+    Absolute(OsString),
+}
+
+fn image_name(args: &Run) -> Result<Image> {
+    let is_command = |name: &OsStr| name.as_bytes().starts_with(b"|");
+    match &args.image {
+        Some(name) if is_command(name.as_os_str()) => Ok(Image::Given(name.clone().into())),
+        Some(name) => absolute(name),
+        // Whoever resumes must find the file where the program puts it.
+        None if args.resume => match std::env::var_os("CKPT_IMAGE").filter(|name| !name.is_empty()) {
+            Some(name) if is_command(&name) => Ok(Image::Given(name)),
+            Some(name) => absolute(Path::new(&name)),
+            None => absolute(Path::new("myckpt")),
+        },
+        None => Ok(Image::Inherited),
+    }
+}
+
+/// A name from the root; the folder's `%`, which the library would expand, are doubled.
+fn absolute(name: &Path) -> Result<Image> {
+    if name.is_absolute() {
+        return Ok(Image::Absolute(name.into()));
+    }
+    let here = std::env::current_dir()
+        .map_err(|e| Failure::file(Code::Io, Path::new("."), "has no path any more", e))?;
+    let mut bytes = vec![];
+    for byte in here.into_os_string().into_vec() {
+        bytes.extend(std::iter::repeat_n(byte, if byte == b'%' { 2 } else { 1 }));
+    }
+    Ok(Image::Absolute(Path::new(OsStr::from_bytes(&bytes)).join(name).into()))
+}
+
+/// With `--resume`, the image that is to be restarted, if it is there.
+fn restartable(args: &Run, image: &Image) -> Result<Option<PathBuf>> {
+    if !args.resume {
+        return Ok(None);
+    }
+    let refuse =
+        |what: &str| Err(Failure::new(Code::Usage, format!("--resume: {what}; name one file with --image")));
+    let Image::Absolute(name) = image else {
+        return refuse("an image that goes down a pipe cannot be found again");
+    };
+    let Some(file) = unexpanded(name.as_bytes()) else {
+        return refuse("%p, %e and %n make a new name each time");
+    };
+    let file = PathBuf::from(OsString::from_vec(file));
+    match file.try_exists() {
+        Ok(there) => Ok(there.then_some(file)),
+        Err(e) => Err(Failure::file(Code::NoImage, &file, "cannot be looked for", e)),
+    }
+}
+
+/// The name that `CKPT_IMAGE` stands for if it is always the same one.
+fn unexpanded(name: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![];
+    let mut rest = name;
+    loop {
+        (out, rest) = match rest {
+            [] => return Some(out),
+            [b'%', b'p' | b'e' | b'n', ..] => return None,
+            [b'%', b'%', rest @ ..] => ([&out[..], b"%"].concat(), rest),
+            [byte, rest @ ..] => {
+                out.push(*byte);
+                (out, rest)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_constant_name_can_be_resumed() {
+        assert_eq!(unexpanded(b"/a/100%%/b"), Some(b"/a/100%/b".to_vec()));
+        assert_eq!(unexpanded(b"/a/%x"), Some(b"/a/%x".to_vec()));
+        assert_eq!(unexpanded(b"/a/%p"), None);
+        assert_eq!(unexpanded(b"/a/%%%n"), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! The process that is to be saved: found, and known to be one that can be asked.
+
+use crate::exit::{Code, Failure, Result};
+use crate::signal;
+use crate::text::{shown, shown_bytes};
+use image::fields::find;
+use image::stat::Stat;
+use nix::errno::Errno;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// A process with libckpt.so in it.
+pub struct Target {
+    /// Its process id, as we see it.
+    pub pid: u32,
+    /// Refers to it even when its id has gone to another one.
+    pub pidfd: OwnedFd,
+    /// Name as ps(1) shows it.
+    pub name: String,
+    /// Signal that asks for a save.
+    pub signal: u32,
+}
+
+/// What `/proc/PID/status` says, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Letter of the state: R, S, D, T, Z ...
+    pub state: u8,
+    /// Real, effective, saved and file system user id.
+    pub uids: [u32; 4],
+    /// The same for groups.
+    pub gids: [u32; 4],
+    /// Signals that are pending for the process or its first thread.
+    pub pending: u64,
+    /// Signals that its first thread blocks.
+    pub blocked: u64,
+    /// Signals that have a handler.
+    pub caught: u64,
+    /// Effective capabilities.
+    pub capabilities: u64,
+}
+
+impl Status {
+    /// Reads it; `pid` is a number or `self`.
+    pub fn of(pid: impl std::fmt::Display) -> io::Result<Self> {
+        Ok(Self::parse(&fs::read(format!("/proc/{pid}/status"))?))
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        let word =
+            |name: &[u8]| find(text, name).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("");
+        let mask = |name| u64::from_str_radix(word(name).trim(), 16).unwrap_or(0);
+        let ids = |name| {
+            let mut ids = [u32::MAX; 4];
+            ids.iter_mut().zip(word(name).split_whitespace()).for_each(|(id, text)| {
+                *id = text.parse().unwrap_or(u32::MAX);
+            });
+            ids
+        };
+        Self {
+            state: word(b"State:").trim().bytes().next().unwrap_or(b'?'),
+            uids: ids(b"Uid:"),
+            gids: ids(b"Gid:"),
+            pending: mask(b"SigPnd:") | mask(b"ShdPnd:"),
+            blocked: mask(b"SigBlk:"),
+            caught: mask(b"SigCgt:"),
+            capabilities: mask(b"CapEff:"),
+        }
+    }
+
+    /// Whether a mask of this status has a signal.
+    pub fn has(mask: u64, signal: u32) -> bool {
+        mask >> (signal - 1) & 1 != 0
+    }
+}
+
+impl Target {
+    /// The process with an id, or the only one of a name that can be saved. `signal` is for programs that have overwritten their environment.
+    pub fn find(wanted: &str, signal: Option<u32>) -> Result<Self> {
+        let pid = if wanted.bytes().all(|byte| byte.is_ascii_digit()) && !wanted.is_empty() {
+            let pid = wanted.parse().map_err(|_| no_process(wanted))?;
+            program_of(pid)
+        } else {
+            by_name(wanted)?
+        };
+        Self::open(pid, signal)
+    }
+
+    /// The process with an id.
+    pub fn open(pid: u32, signal: Option<u32>) -> Result<Self> {
+        // SAFETY: pidfd_open(2) takes two numbers and gives a new descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+        let fd = Errno::result(fd).map_err(|errno| match errno {
+            Errno::ESRCH | Errno::EINVAL => no_process(pid),
+            errno => Failure::call("pidfd_open", errno),
+        })?;
+        // SAFETY: it is new, and nobody else has it.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let status = Status::of(pid).map_err(|_| no_process(pid))?;
+        if matches!(status.state, b'Z' | b'X') {
+            return Err(Failure::new(Code::NoProcess, format!("process {pid}: has ended")));
+        }
+        let name = name(pid).unwrap_or_default();
+        if !has_library(pid).map_err(|e| not_readable(pid, e))? {
+            return Err(Failure::new(
+                Code::NotTarget,
+                format!(
+                    "process {pid} ({name}): runs without libckpt.so; start it with ckpt run, or with LD_PRELOAD set"
+                ),
+            ));
+        }
+        let signal = signal.or_else(|| configured_signal(pid)).unwrap_or(signal::DEFAULT);
+        if !Status::has(status.caught, signal) {
+            return Err(Failure::new(
+                Code::NotTarget,
+                format!(
+                    "process {pid} ({name}): does not catch {}, and would die of it; \
+                     it has taken the handler of libckpt.so away (choose another one with CKPT_SIGNAL), or name the right one with --signal",
+                    signal::name(signal)
+                ),
+            ));
+        }
+        Ok(Self { pid, pidfd, name, signal })
+    }
+}
+
+fn no_process(pid: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::NoProcess, format!("process {pid}: there is none"))
+}
+
+fn not_readable(pid: u32, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => no_process(pid),
+        _ => Failure::new(
+            Code::Permission,
+            format!("process {pid}: belongs to somebody else; ask as its user or as root"),
+        ),
+    }
+}
+
+/// Name of a process as ps(1) shows it.
+fn name(pid: u32) -> Option<String> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Some(shown_bytes(Stat::parse(&text)?.comm))
+}
+
+/// Whether a process has libckpt.so mapped. After a restart on a machine without the file, its memory has no name any more: then the environment
+/// tells.
+fn has_library(pid: u32) -> io::Result<bool> {
+    let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    let mapped = maps.split(|byte| *byte == b'\n').any(|line| {
+        let name = line.strip_suffix(b" (deleted)").unwrap_or(line);
+        name.ends_with(b"/libckpt.so")
+    });
+    Ok(mapped || variable(pid, "LD_PRELOAD").is_some_and(|value| value.ends_with(b"libckpt.so")))
+}
+
+/// A variable of the environment that a process was started with.
+fn variable(pid: u32, name: &str) -> Option<Vec<u8>> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |entry: &[u8]| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
+    environ.split(|byte| *byte == 0).find_map(value)
+}
+
+/// The signal that `CKPT_SIGNAL` names. libckpt.so takes the default for a bad value, and so do we.
+fn configured_signal(pid: u32) -> Option<u32> {
+    signal::parse(std::str::from_utf8(&variable(pid, "CKPT_SIGNAL")?).ok()?).ok()
+}
+
+/// Processes of a name that can be saved; the only one.
+fn by_name(wanted: &str) -> Result<u32> {
+    let is_it = |pid: &u32| {
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let base = exe.file_name().unwrap_or(OsStr::new("")).as_bytes() == wanted.as_bytes();
+        (base || name(*pid).is_some_and(|name| name == wanted)) && has_library(*pid).unwrap_or(false)
+    };
+    let found: Vec<u32> = processes().filter(is_it).collect();
+    match found[..] {
+        [] => {
+            let text = format!("{}: no process of that name runs with libckpt.so", shown(wanted));
+            Err(Failure::new(Code::NoProcess, text))
+        }
+        [pid] => Ok(pid),
+        _ => {
+            let pids = found.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let text = format!("{}: more than one process has that name; give one of {pids}", shown(wanted));
+            Err(Failure::new(Code::NoProcess, text))
+        }
+    }
+}
+
+/// All processes.
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The program that a supervisor (`ckpt run`) looks after; any other process is itself. `$!` in a script is the supervisor's id.
+fn program_of(pid: u32) -> u32 {
+    let exe = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let ours: Option<PathBuf> = std::env::current_exe().ok();
+    if ours.is_none() || exe(pid) != ours {
+        return pid;
+    }
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    match children.split_whitespace().collect::<Vec<_>>()[..] {
+        [child] => child.parse().unwrap_or(pid),
+        _ => pid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_understood() {
+        let text = b"Name:\tsleep\nState:\tT (stopped)\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t5\t5\t5\n\
+            SigPnd:\t0000000000000001\nShdPnd:\t0000000000000800\nSigBlk:\t0000000000010000\n\
+            SigCgt:\t0000000000000800\nCapEff:\t000001ffffffffff\n";
+        let status = Status::parse(text);
+        assert_eq!(status.state, b'T');
+        assert_eq!(status.uids, [1000, 1001, 1002, 1003]);
+        assert_eq!(status.gids, [5; 4]);
+        assert_eq!(status.pending, 0x801);
+        assert_eq!(status.capabilities, 0x1ff_ffff_ffff);
+        assert!(Status::has(status.caught, 12) && !Status::has(status.caught, 11));
+    }
+
+    #[test]
+    fn this_process_is_no_target() {
+        let failure = Target::find(&std::process::id().to_string(), None).err().unwrap();
+        assert_eq!(failure.code, Code::NotTarget);
+        let failure = Target::find("4194305", None).err().unwrap();
+        assert_eq!(failure.code, Code::NoProcess);
+    }
+}
