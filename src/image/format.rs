@@ -560,11 +560,11 @@ plain! {
         pub object: u32,
         /// Path, without " (deleted)".
         pub path: Blob,
-        /// What the kind needs beyond that; its layout belongs to the kind.
+        /// What the kind needs beyond that: a struct of [`crate::details`].
         pub detail: Blob,
-        /// Index in OPEN_FILES of the other end of a pipe or socket pair; else [`NONE`].
+        /// Index in OPEN_FILES: of the first file of the same pipe; of the other end of a socket pair; else [`NONE`].
         pub peer: u32,
-        /// `F_GETOWN_EX` type: -1 when there is none.
+        /// `F_GETOWN_EX` type: `F_OWNER_TID` 0, `F_OWNER_PID` 1, `F_OWNER_PGRP` 2; -1 when there is none.
         pub owner_type: i32,
         /// `F_GETOWN_EX` id.
         pub owner: i32,

@@ -198,7 +198,7 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     let vmas = maps::read(job, scratch, report)?;
-    let (mut files, descriptors) = descriptors::read(scratch, report)?;
+    let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors)?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;

@@ -46,6 +46,11 @@ impl Scratch {
         Ok(Self { base, len, low: base, high: base + len / 2 })
     }
 
+    /// Its length in bytes.
+    pub fn size(&self) -> usize {
+        self.len as usize
+    }
+
     /// The addresses it occupies.
     pub fn range(&self) -> (u64, u64) {
         (self.base, self.base + self.len)
@@ -104,6 +109,39 @@ impl Scratch {
         self.high += len as u64 + 1;
         let (Ok(off), Ok(len)) = (u32::try_from(off), u32::try_from(len)) else { return Err(Full) };
         Ok(Blob { off, len })
+    }
+
+    /// A blob of zeros, to be filled in later.
+    pub fn zeros(&mut self, len: usize) -> Result<Blob, Full> {
+        self.room().get_mut(..len).ok_or(Full)?.fill(0);
+        self.keep(len)
+    }
+
+    /// Appends to a blob, which must be an empty one or the last one made. No NUL counts as its own.
+    pub fn append(&mut self, blob: &mut Blob, bytes: &[u8]) -> Result<(), Full> {
+        if blob.len > 0 && self.blob_end(*blob) + 1 == self.high {
+            // The NUL behind it goes.
+            self.high -= 1;
+        } else if blob.len > 0 {
+            return Err(Full);
+        }
+        let more = self.bytes(bytes)?;
+        *blob = if blob.len > 0 { Blob { len: blob.len + more.len, ..*blob } } else { more };
+        Ok(())
+    }
+
+    /// Address behind the last byte of a blob.
+    fn blob_end(&self, blob: Blob) -> u64 {
+        self.base + self.len / 2 + u64::from(blob.off) + u64::from(blob.len)
+    }
+
+    /// The bytes of a blob, to be changed.
+    pub fn blob_mut(&mut self, blob: Blob) -> &mut [u8] {
+        let start = self.base + self.len / 2;
+        // SAFETY: the used part of the upper half; the scratch is borrowed for writing.
+        let used = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, (self.high - start) as usize) };
+        let off = blob.off as usize;
+        used.get_mut(off..off.saturating_add(blob.len as usize)).unwrap_or_default()
     }
 
     /// Copies a part of the bytes, from `off`, into a blob of its own.

@@ -236,14 +236,33 @@ pub fn wait_readable(fd: i32) -> Result<()> {
     }
 }
 
-/// The names in what [`read_dir`] gave (`struct linux_dirent64`: inode 8 bytes, offset 8, length 2, type 1, then the name).
-pub fn dir_names(mut entries: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// An entry of a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct DirEntry<'a> {
+    /// Inode.
+    pub ino: u64,
+    /// Name, without a NUL.
+    pub name: &'a [u8],
+    /// A folder; some file systems do not tell.
+    pub is_dir: bool,
+}
+
+/// What [`read_dir`] gave (`struct linux_dirent64`: inode 8 bytes, offset 8, length 2, type 1, then the name).
+pub fn dir_entries(mut entries: &[u8]) -> impl Iterator<Item = DirEntry<'_>> {
+    const DT_DIR: u8 = 4;
     core::iter::from_fn(move || {
         let len = usize::from(u16::from_le_bytes(*entries.get(16..)?.first_chunk()?));
         let entry = entries.get(..len)?;
         entries = entries.get(len..)?;
-        entry.get(19..)?.split(|byte| *byte == 0).next()
+        let ino = u64::from_le_bytes(*entry.first_chunk()?);
+        let name = entry.get(19..)?.split(|byte| *byte == 0).next()?;
+        Some(DirEntry { ino, name, is_dir: entry.get(18) == Some(&DT_DIR) })
     })
+}
+
+/// The names in what [`read_dir`] gave.
+pub fn dir_names(entries: &[u8]) -> impl Iterator<Item = &[u8]> {
+    dir_entries(entries).map(|entry| entry.name)
 }
 
 /// lseek(2) with SEEK_DATA and SEEK_HOLE: the first range at or behind `at`, below `end`, that may hold something else than zeros. Empty when

@@ -12,11 +12,14 @@
 
 mod call;
 pub mod cpu;
+pub mod descriptor;
 pub mod fd;
 pub mod line;
 pub mod memory;
 pub mod process;
 pub mod signal;
+pub mod socket;
+pub mod terminal;
 pub mod thread;
 pub mod time;
 

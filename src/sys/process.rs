@@ -21,6 +21,12 @@ pub fn group() -> u32 {
     unsafe { sc!(getpgid, 0) }.unwrap_or(0) as u32
 }
 
+/// getpgid(2) of a process.
+pub fn group_of(pid: u32) -> Result<u32> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(getpgid, pid) }.map(|id| id as u32)
+}
+
 /// getsid(2) of the caller.
 pub fn session() -> u32 {
     // SAFETY: no memory is involved; cannot fail for the caller itself.

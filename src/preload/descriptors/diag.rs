@@ -1,0 +1,114 @@
+//! What the kernel tells of a unix socket over netlink (sock_diag(7)): the inode of its peer, shutdowns, and what waits in its queue.
+
+use sys::socket::{self, family, kind};
+use sys::{Errno, Result, fd};
+
+/// A netlink socket for questions.
+pub struct Diag {
+    fd: i32,
+}
+
+/// A unix socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UnixState {
+    /// Inode of the peer; zero when the peer is closed, `None` when there never was one.
+    pub peer: Option<u32>,
+    /// Bytes that are queued; of a listening socket, connections that nobody has accepted.
+    pub queued: u32,
+    /// Of a listening socket: the second argument of listen(2).
+    pub backlog: u32,
+    /// Bit 0: receiving was shut down; bit 1: sending.
+    pub shutdown: u8,
+    /// Inode of the file that it is bound to.
+    pub node: Option<u32>,
+}
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 1;
+const NETLINK_SOCK_DIAG: u32 = 4;
+/// `UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN` (include/uapi/linux/unix_diag.h).
+const SHOW: u32 = 2 | 4 | 0x10;
+/// Lengths of `struct nlmsghdr` and `struct unix_diag_msg`.
+const HEADER: usize = 16;
+const ANSWER: usize = 16;
+
+mod attribute {
+    pub const VFS: u16 = 1;
+    pub const PEER: u16 = 2;
+    pub const RQLEN: u16 = 4;
+    pub const SHUTDOWN: u16 = 6;
+}
+
+impl Drop for Diag {
+    fn drop(&mut self) {
+        let _ = fd::close(self.fd);
+    }
+}
+
+impl Diag {
+    /// Opens one.
+    pub fn open() -> Result<Self> {
+        let fd = socket::open(family::NETLINK, kind::RAW | kind::CLOEXEC, NETLINK_SOCK_DIAG)?;
+        Ok(Self { fd })
+    }
+
+    /// Asks for the unix socket of an inode.
+    pub fn unix(&self, ino: u32) -> Result<UnixState> {
+        // `struct nlmsghdr`, then `struct unix_diag_req`: family, protocol, states, inode, what to show, and a cookie that is none.
+        let mut request = [0u8; 40];
+        let words = [
+            40,
+            u32::from(SOCK_DIAG_BY_FAMILY) | u32::from(NLM_F_REQUEST) << 16,
+            0,
+            0,
+            family::UNIX,
+            u32::MAX,
+            ino,
+            SHOW,
+            u32::MAX,
+            u32::MAX,
+        ];
+        for (place, word) in request.chunks_exact_mut(4).zip(words) {
+            place.iter_mut().zip(word.to_ne_bytes()).for_each(|(to, from)| *to = from);
+        }
+        socket::send(self.fd, &request)?;
+        let mut buf = [0u8; 1024];
+        let len = socket::receive(self.fd, &mut buf)?;
+        parse(buf.get(..len).unwrap_or_default())
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    image::plain::read(bytes, at)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Takes one answer apart.
+fn parse(answer: &[u8]) -> Result<UnixState> {
+    if half(answer, 4) != Some(SOCK_DIAG_BY_FAMILY) {
+        // NLMSG_ERROR: a negative errno behind the header.
+        let errno = word(answer, HEADER).map_or(0, |errno| (errno as i32).wrapping_neg());
+        return Err(if errno > 0 { Errno::new(errno) } else { Errno::EPROTO });
+    }
+    let mut state = UnixState::default();
+    let mut rest = answer.get(HEADER + ANSWER..).unwrap_or_default();
+    // `struct nlattr`: length with these four bytes, type; each begins at a multiple of four.
+    while let (Some(len), Some(kind)) = (half(rest, 0), half(rest, 2)) {
+        let Some(value) = rest.get(4..usize::from(len)) else { break };
+        match kind {
+            attribute::PEER => state.peer = word(value, 0),
+            attribute::VFS => state.node = word(value, 0),
+            attribute::SHUTDOWN => state.shutdown = value.first().copied().unwrap_or(0),
+            attribute::RQLEN => {
+                state.queued = word(value, 0).unwrap_or(0);
+                state.backlog = word(value, 4).unwrap_or(0);
+            }
+            _ => {}
+        }
+        rest = rest.get(usize::from(len).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(state)
+}

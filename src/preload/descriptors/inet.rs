@@ -1,0 +1,80 @@
+//! TCP and UDP.
+//!
+//! A connection has a peer elsewhere, and is refused. A socket that listens, or that is not connected, is an address and options. Datagrams that
+//! were received but not read are not saved: UDP may lose them.
+
+use super::{Table, refused, socket};
+use crate::helper::Stop;
+use crate::message::{Failure, Kind};
+use image::details::{Socket, socket_flag};
+use image::format::{Blob, file_kind};
+use sys::Errno;
+use sys::descriptor::{poll_event, poll_now};
+use sys::socket as ask;
+
+const SOL_TCP: u32 = 6;
+const TCP_INFO: u32 = 11;
+/// `TCP_CLOSE`, state of a socket that is not connected (include/net/tcp_states.h).
+const CLOSED: u8 = 7;
+
+const CONNECTED: Kind = Kind {
+    what: "a connected TCP socket",
+    advice: "close it before the save; the program has to connect again after a restart",
+};
+const WAITING: Kind = Kind {
+    what: "a listening socket with a connection that was not accepted yet",
+    advice: "save again when the program has accepted it",
+};
+
+/// A TCP socket, MPTCP included.
+pub fn tcp(table: &mut Table<'_>, index: usize, mut socket: Socket) -> Result<(), Stop> {
+    let fd = table.number(index);
+    // `struct tcp_info`: state in the first byte; of a listening socket, the fifth word behind the first eight bytes is the number of
+    // connections that wait, and the sixth one their limit.
+    let mut info = [0u8; 32];
+    ask::option(fd, SOL_TCP, TCP_INFO, &mut info).map_err(|errno| Failure::Ask("getsockopt", errno))?;
+    let word = |at: usize| image::plain::read::<u32>(&info, at).unwrap_or(0);
+    if socket.flags & socket_flag::LISTENING != 0 {
+        if word(24) > 0 {
+            return Err(Failure::Descriptor(fd, WAITING).into());
+        }
+        socket.backlog = word(28);
+    } else if info.first() != Some(&CLOSED) {
+        return table.outside(index, CONNECTED);
+    } else if has_ended(fd)? {
+        return table.outside(index, refused("a TCP socket whose connection has ended"));
+    }
+    finish(table, index, file_kind::TCP, socket)
+}
+
+/// Whether a closed socket was connected once: it gives the end of the stream then, or an error that is still to be told.
+fn has_ended(fd: i32) -> Result<bool, Failure> {
+    let events = poll_now(fd, poll_event::IN).map_err(|errno| Failure::Ask("poll", errno))?;
+    if events & poll_event::ERR != 0 {
+        return Ok(true);
+    }
+    Ok(!matches!(ask::peek(fd, &mut [0], &mut [0; 128]), Err(Errno::ENOTCONN)))
+}
+
+/// A UDP socket.
+pub fn udp(table: &mut Table<'_>, index: usize, mut socket: Socket) -> Result<(), Stop> {
+    let mut address = [0; 128];
+    match ask::peer_name(table.number(index), &mut address) {
+        Ok(name) => socket.peer_name = table.scratch.bytes(name)?,
+        Err(Errno::ENOTCONN) => {}
+        Err(errno) => return Err(Failure::Ask("getpeername", errno).into()),
+    }
+    finish(table, index, file_kind::UDP, socket)
+}
+
+/// Address and options.
+fn finish(table: &mut Table<'_>, index: usize, kind: u32, mut socket: Socket) -> Result<(), Stop> {
+    let fd = table.number(index);
+    let mut address = [0; 128];
+    let name = ask::name(fd, &mut address).map_err(|errno| Failure::Ask("getsockname", errno))?;
+    // Behind the family: port and address, and all of that is zero for a socket that is not bound.
+    let is_bound = name.iter().skip(2).any(|byte| *byte != 0);
+    socket.name = if is_bound { table.scratch.bytes(name)? } else { Blob::default() };
+    socket.options = socket::options(table, index, &socket)?;
+    socket::store(table, index, kind, &socket)
+}

@@ -1,0 +1,345 @@
+//! Descriptors and the open file descriptions behind them.
+//!
+//! The helper looks at its own copy of the target's table. It disturbs nothing: no offset moves, no flag changes, nothing that is queued is
+//! taken out. Two passes, because what a file is may depend on the others: a pipe whose other end is in the table is restored with
+//! it, one whose other end is elsewhere cannot be.
+//!
+//! ```text
+//! numbers     which numbers are open, and which of them share an open file description
+//! info        /proc/PID/fdinfo: offset, flags, locks, and what each kind has of its own
+//! named       files that are opened by a path; files without one
+//! anonymous   eventfd, timerfd, signalfd, pidfd; what is refused by name
+//! epoll inotify pipe terminal socket unix inet     the rest, by kind
+//! ```
+
+mod anonymous;
+mod diag;
+mod epoll;
+mod inet;
+mod info;
+mod inotify;
+mod named;
+mod numbers;
+mod pipe;
+mod search;
+mod socket;
+mod terminal;
+mod unix;
+
+use crate::helper::{Job, Stop};
+use crate::message::{Failure, Kind};
+use crate::report::Report;
+use crate::scratch::{List, Scratch};
+use core::cmp::Ordering;
+use diag::Diag;
+use image::format::{Blob, Descriptor, NONE, OpenFile, Time, file_kind};
+use info::Target;
+use sys::descriptor;
+use sys::fd::{self, Stat, fcntl, open_flag};
+use sys::line::Line;
+
+/// File types of `st_mode` (inode(7)).
+mod mode {
+    pub const TYPE: u32 = 0o170_000;
+    pub const REGULAR: u32 = 0o100_000;
+    pub const DIRECTORY: u32 = 0o040_000;
+    pub const CHARACTER: u32 = 0o020_000;
+    pub const BLOCK: u32 = 0o060_000;
+    pub const FIFO: u32 = 0o010_000;
+    pub const SOCKET: u32 = 0o140_000;
+    pub const LINK: u32 = 0o120_000;
+}
+
+/// `FD_CLOEXEC`.
+const CLOEXEC: u32 = 1;
+/// What most refusals advise.
+const CLOSE: &str = "close it before the save";
+
+const fn refused(what: &'static str) -> Kind {
+    Kind { what, advice: CLOSE }
+}
+
+/// The target's table, as far as it is known.
+pub struct Table<'a> {
+    scratch: &'a mut Scratch,
+    target: Target,
+    /// By ascending number.
+    descriptors: List<Descriptor>,
+    files: List<OpenFile>,
+    /// The first number of each file.
+    numbers: List<u32>,
+    /// The files' indexes, ordered by device, inode and kcmp(2); the first `files.len()` of them.
+    order: List<u32>,
+    /// For questions about unix sockets, when there are any.
+    diag: Option<Diag>,
+}
+
+/// Reads the table, without the descriptors of the report.
+pub fn read(
+    job: &Job,
+    scratch: &mut Scratch,
+    report: &mut Report,
+) -> Result<(List<OpenFile>, List<Descriptor>), Stop> {
+    let target = Target::new(job.pid, report.target);
+    let open = numbers::open(scratch, &[report.fd, report.target])?;
+    let numbers = zeros(scratch, open.len())?;
+    let order = zeros(scratch, open.len())?;
+    let mut descriptors = scratch.list::<Descriptor>();
+    for &number in open.iter() {
+        scratch.push(&mut descriptors, Descriptor { number, file: NONE, flags: 0 })?;
+    }
+    let files = scratch.list::<OpenFile>();
+    let mut table = Table { scratch, target, descriptors, files, numbers, order, diag: None };
+    for at in 0..table.descriptors.len() {
+        table.add(at, report)?;
+    }
+    for index in 0..table.files.len() {
+        table.connect(index).or_else(|stop| tell(stop, report))?;
+    }
+    Ok((table.files, table.descriptors))
+}
+
+/// A table that is filled in later: only the last one can grow.
+fn zeros(scratch: &mut Scratch, count: usize) -> Result<List<u32>, Stop> {
+    let mut list = scratch.list();
+    for _ in 0..count {
+        scratch.push(&mut list, 0)?;
+    }
+    Ok(list)
+}
+
+/// A check goes on behind a refusal.
+fn tell(stop: Stop, report: &mut Report) -> Result<(), Stop> {
+    match stop {
+        Stop::Failed(failure) if failure.is_refusal() => report.refuse(failure),
+        stop => Err(stop),
+    }
+}
+
+impl Table<'_> {
+    /// First pass: the open file description of entry `at`, one that is known or a new one.
+    fn add(&mut self, at: usize, report: &mut Report) -> Result<(), Stop> {
+        let Some(&Descriptor { number, .. }) = self.descriptors.get(at) else { return Ok(()) };
+        let stat = fd::stat_fd(number as i32).map_err(|errno| Failure::Ask("fstat", errno))?;
+        let (file, flags) = match self.find(number, &stat)? {
+            Ok(known) => {
+                let flags = fd::control(number as i32, fcntl::GETFD, 0)
+                    .map_err(|errno| Failure::Ask("fcntl", errno))?;
+                (known, flags as u32 & CLOEXEC)
+            }
+            Err(place) => {
+                let (file, flags) = match self.describe(number, &stat) {
+                    Ok(described) => described,
+                    Err(stop) => {
+                        tell(stop, report)?;
+                        (OpenFile { dev: stat.dev, ino: stat.ino, ..OpenFile::default() }, 0)
+                    }
+                };
+                let index = self.files.len();
+                self.scratch.push(&mut self.files, file)?;
+                self.insert(index, number, place);
+                (index as u32, flags)
+            }
+        };
+        if let Some(entry) = self.descriptors.get_mut(at) {
+            (entry.file, entry.flags) = (file, flags);
+        }
+        Ok(())
+    }
+
+    /// The files that are known, in their order.
+    fn ordered(&self) -> &[u32] {
+        self.order.get(..self.files.len()).unwrap_or_default()
+    }
+
+    fn identity(&self, index: u32) -> (u64, u64) {
+        self.files.get(index as usize).map_or((0, 0), |file| (file.dev, file.ino))
+    }
+
+    /// The file that `number` shares with an earlier descriptor, or the place of a new one in the order.
+    fn find(&self, number: u32, stat: &Stat) -> Result<Result<u32, usize>, Stop> {
+        let wanted = (stat.dev, stat.ino);
+        let ordered = self.ordered();
+        let mut low = ordered.partition_point(|index| self.identity(*index) < wanted);
+        let mut high = ordered.partition_point(|index| self.identity(*index) <= wanted);
+        while low < high {
+            let middle = low.midpoint(high);
+            let index = ordered.get(middle).copied().unwrap_or(NONE);
+            let other = self.number(index as usize);
+            match descriptor::compare(self.target.own, number as i32, other) {
+                Ok(Ordering::Equal) => return Ok(Ok(index)),
+                Ok(Ordering::Less) => high = middle,
+                Ok(Ordering::Greater) => low = middle + 1,
+                Err(_) => {
+                    return self.find_unordered(number, ordered.get(low..high).unwrap_or_default(), high);
+                }
+            }
+        }
+        Ok(Err(low))
+    }
+
+    /// [`Table::find`] where kcmp(2) is forbidden or missing.
+    fn find_unordered(&self, number: u32, alike: &[u32], place: usize) -> Result<Result<u32, usize>, Stop> {
+        for &index in alike {
+            match descriptor::is_duplicate(number as i32, self.number(index as usize)) {
+                Ok(true) => return Ok(Ok(index)),
+                Ok(false) => {}
+                Err(_) => {
+                    let kind = Kind {
+                        what: "open on the same file as another one, and the kernel does not tell whether they share an offset",
+                        advice: "allow kcmp(2), which a seccomp filter may forbid, or use Linux 6.10 or newer",
+                    };
+                    return Err(Failure::Descriptor(number as i32, kind).into());
+                }
+            }
+        }
+        Ok(Err(place))
+    }
+
+    /// Notes a new file.
+    fn insert(&mut self, index: usize, number: u32, place: usize) {
+        if let Some(first) = self.numbers.get_mut(index) {
+            *first = number;
+        }
+        let mut carried = index as u32;
+        for slot in self.order.iter_mut().take(index + 1).skip(place) {
+            core::mem::swap(slot, &mut carried);
+        }
+    }
+
+    /// The first number of a file.
+    fn number(&self, index: usize) -> i32 {
+        self.numbers.get(index).map_or(-1, |number| *number as i32)
+    }
+
+    /// A file of the table.
+    fn file(&self, index: usize) -> OpenFile {
+        self.files.get(index).copied().unwrap_or_default()
+    }
+
+    /// The files with the inode of a file, that one included.
+    fn same_inode(&self, file: &OpenFile) -> impl Iterator<Item = usize> {
+        let wanted = (file.dev, file.ino);
+        let ordered = self.ordered();
+        let low = ordered.partition_point(|index| self.identity(*index) < wanted);
+        let alike = ordered.get(low..).unwrap_or_default().iter();
+        alike.map(|index| *index as usize).take_while(move |index| self.identity(*index as u32) == wanted)
+    }
+
+    /// A number of the file that is 0, 1 or 2.
+    fn standard(&self, index: usize) -> Option<u32> {
+        let number = self.number(index);
+        (0..=2).contains(&number).then_some(number as u32)
+    }
+
+    /// The kind of a file whose other end is outside: what stands on 0, 1 or 2 is replaced by the restarter's own, and so is another open file
+    /// description of the same thing; anything else is refused.
+    fn outside(&mut self, index: usize, kind: Kind) -> Result<(), Stop> {
+        let file = self.file(index);
+        let own = self.standard(index).map(|_| index);
+        let Some(leader) =
+            own.or_else(|| self.same_inode(&file).find(|other| self.standard(*other).is_some()))
+        else {
+            return Err(Failure::Descriptor(self.number(index), kind).into());
+        };
+        if let Some(file) = self.files.get_mut(index) {
+            file.kind = file_kind::STANDARD;
+            file.peer = if leader == index { NONE } else { leader as u32 };
+        }
+        Ok(())
+    }
+
+    /// What a link of `/proc/self/fd` says, as a blob.
+    fn link(&mut self, number: u32) -> Result<Blob, Stop> {
+        let mut link = Line::<64>::new();
+        link.text("/proc/self/fd/").dec(u64::from(number)).text("\0");
+        let len = fd::read_link(fd::AT_FDCWD, link.as_bytes(), self.scratch.room())
+            .map_err(|errno| Failure::Proc("/proc/self/fd", errno))?
+            .len();
+        Ok(self.scratch.keep(len)?)
+    }
+
+    /// The open file description behind `number`, and the descriptor's own flags.
+    fn describe(&mut self, number: u32, stat: &Stat) -> Result<(OpenFile, u32), Stop> {
+        let path = self.link(number)?;
+        if self.scratch.blob(path) == b"anon_inode:[timerfd]" {
+            // Brings the count of expirations up to date.
+            let _ = descriptor::timer_remaining(number as i32);
+        }
+        let info = info::read(self, number)?;
+        let mut file = OpenFile {
+            kind: 0,
+            flags: info.flags & !open_flag::CLOEXEC,
+            pos: info.pos,
+            dev: stat.dev,
+            ino: stat.ino,
+            rdev: stat.rdev,
+            size: stat.size as u64,
+            mtime: Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 },
+            mode: stat.mode,
+            object: NONE,
+            peer: NONE,
+            owner_type: -1,
+            path,
+            flock: info.flock,
+            locks: info.locks,
+            ..OpenFile::default()
+        };
+        let refuse = |kind| Stop::from(Failure::Descriptor(number as i32, kind));
+        if info.lease {
+            return Err(refuse(Kind {
+                what: "a file with a lease",
+                advice: "give it up before the save (F_SETLEASE)",
+            }));
+        }
+        let is_path = file.flags & open_flag::PATH != 0;
+        match stat.mode & mode::TYPE {
+            _ if is_path => named::path_only(self, number, stat, &mut file)?,
+            mode::REGULAR if anonymous::is(self.scratch.blob(path)) => {
+                anonymous::describe(self, number, &info, &mut file)?;
+            }
+            mode::REGULAR | mode::DIRECTORY => named::describe(self, number, stat, &mut file)?,
+            mode::CHARACTER => terminal::device(number, &mut file).map_err(refuse)?,
+            mode::FIFO => file.kind = pipe::kind(self.scratch.blob(path)),
+            mode::SOCKET => file.kind = socket::UNDECIDED,
+            mode::BLOCK => return Err(refuse(refused("a block device"))),
+            _ => anonymous::describe(self, number, &info, &mut file)?,
+        }
+        if !is_path {
+            owner(number, self.target.pid, &mut file)?;
+        }
+        Ok((file, u32::from(info.flags & open_flag::CLOEXEC != 0)))
+    }
+
+    /// Second pass: what depends on other files.
+    fn connect(&mut self, index: usize) -> Result<(), Stop> {
+        match self.file(index).kind {
+            file_kind::TERMINAL => terminal::describe(self, index),
+            file_kind::PIPE | file_kind::FIFO => pipe::describe(self, index),
+            file_kind::EPOLL => epoll::describe(self, index),
+            file_kind::INOTIFY => inotify::describe(self, index),
+            socket::UNDECIDED => socket::describe(self, index),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Who gets the signals of a file, and which (fcntl(2), "Managing signals").
+fn owner(number: u32, pid: u32, file: &mut OpenFile) -> Result<(), Stop> {
+    let fd = number as i32;
+    let owner = descriptor::owner(fd).map_err(|errno| Failure::Ask("fcntl", errno))?;
+    file.signal = fd::control(fd, fcntl::GETSIG, 0).map_err(|errno| Failure::Ask("fcntl", errno))? as u32;
+    if owner.id == 0 {
+        return Ok(());
+    }
+    (file.owner_type, file.owner) = (owner.kind, owner.id);
+    let own = match owner.kind {
+        descriptor::OWNER_GROUP => owner.id as u32 == sys::process::group_of(pid).unwrap_or(0),
+        _ => owner.id as u32 == pid,
+    };
+    let kind = Kind {
+        what: "set to send signals to another process",
+        advice: "make the process itself its owner before the save (F_SETOWN)",
+    };
+    if own { Ok(()) } else { Err(Failure::Descriptor(fd, kind).into()) }
+}
