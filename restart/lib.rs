@@ -21,6 +21,7 @@ pub mod execute;
 pub mod exit;
 pub mod files;
 pub mod load;
+pub mod objects;
 pub mod op;
 pub mod options;
 pub mod plan;

@@ -90,6 +90,18 @@ const DUP_FLAGS: Arg = Bits(&[(0o2_000_000, "O_CLOEXEC")], "0", "O_???");
 const WHENCE: Arg = One(&[(0, "SEEK_SET"), (1, "SEEK_CUR"), (2, "SEEK_END")], "SEEK_???");
 const MREMAP: Arg = Bits(&[(1, "MREMAP_MAYMOVE"), (2, "MREMAP_FIXED")], "0", "MREMAP_???");
 const MLOCK: Arg = Bits(&[(1, "MLOCK_ONFAULT")], "0", "MLOCK_???");
+const SEALS: Arg = Bits(
+    &[
+        (1, "F_SEAL_SEAL"),
+        (2, "F_SEAL_SHRINK"),
+        (4, "F_SEAL_GROW"),
+        (8, "F_SEAL_WRITE"),
+        (16, "F_SEAL_FUTURE_WRITE"),
+        (32, "F_SEAL_EXEC"),
+    ],
+    "0",
+    "F_SEAL_???",
+);
 const ITIMER: Arg = One(&[(0, "ITIMER_REAL"), (1, "ITIMER_VIRTUAL"), (2, "ITIMER_PROF")], "ITIMER_???");
 const ARCH: Arg =
     One(&[(0x1001, "ARCH_SET_GS"), (0x1002, "ARCH_SET_FS"), (0x1023, "ARCH_REQ_XCOMP_PERM")], "ARCH_???");
@@ -152,6 +164,9 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::close => &[Int],
         Sysno::lseek => &[Int, Dec, WHENCE],
         Sysno::dup3 => &[Int, Int, DUP_FLAGS],
+        Sysno::fchmod => &[Int, Oct],
+        Sysno::fcntl => &[Int, One(&[(1033, "F_ADD_SEALS")], "F_???"), SEALS],
+        Sysno::utimensat => &[Int, Text, Struct0, Dec],
         Sysno::chdir => &[Text],
         Sysno::umask => &[Oct],
         Sysno::personality => &[Persona],

@@ -76,7 +76,8 @@ fn open_file(name: &[u8]) -> Result<'_, i32> {
 fn spool() -> Result<'static, i32> {
     const STDIN: &[u8] = b"stdin";
     let fail = |cause| move |errno| Failure::os(Code::Io, STDIN, cause, errno, "").by_errno();
-    let fd = sys::fd::memory_file(b"myckpt\0").map_err(fail("cannot make room for the image"))?;
+    let fd = sys::fd::create_memfd(b"myckpt\0", sys::fd::memfd::CLOEXEC)
+        .map_err(fail("cannot make room for the image"))?;
     let mut buf = [0u8; 32 * 1024];
     loop {
         let count = sys::fd::read(0, &mut buf).map_err(fail("cannot read the image"))?;

@@ -4,6 +4,7 @@ use crate::arena::Arena;
 use crate::execute;
 use crate::exit::{Code, Failure, Result};
 use crate::load::{self, Loader, Stack};
+use crate::objects;
 use crate::op::Op;
 use crate::options::{HELP, Mode, Options};
 use crate::plan::layout::{self, Layout, Vdso};
@@ -113,6 +114,7 @@ fn room(image: &Image, workers: usize) -> usize {
         + head.sums_len as usize
         + workers * (size_of::<Stack>() + head.chunk as usize)
         + image.files().len() * 32
+        + image.objects().len() * 64
         + chunks * (size_of::<Op>() + size_of::<IoVec>())
         + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize)
         + 64 * 1024
@@ -213,6 +215,7 @@ fn inputs<'a>(
     arena: &mut Arena<'static>,
 ) -> Result<'a, Inputs<'static>> {
     let backings = probe::open_backings(image, arena)?;
+    let objects = objects::make(image, arena)?;
     let patched_vdso =
         if vdso == Vdso::Goes { probe::patched_vdso(image, fd, options.image, arena)? } else { &[] };
     let capabilities = sys::process::capabilities().unwrap_or(0);
@@ -230,6 +233,7 @@ fn inputs<'a>(
         patched_vdso,
         image_fd: fd,
         backings,
+        objects,
         limits: probe::limits(),
         privileged: may(capability::SYS_RESOURCE),
         standard: [0, 1, 2].map(|number| sys::fd::control(number, sys::fd::fcntl::GETFD, 0).is_ok()),

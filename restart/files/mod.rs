@@ -3,11 +3,13 @@
 //! The kernel gives a new descriptor the lowest free number. [`Numbers`] follows what is in use as the plan grows, so that the plan knows
 //! every number beforehand. Descriptors come back in ascending order: mostly the lowest free number is the wanted one.
 
+mod object;
 mod path;
 mod standard;
 
 use crate::arena::{Arena, List};
 use crate::exit::{Code, Failure, Result};
+use crate::objects::Made;
 use crate::op::Op;
 use crate::plan::Builder;
 use image::format::{Descriptor, NONE, OpenFile, file_kind};
@@ -27,6 +29,8 @@ pub struct Numbers<'a> {
     twins: List<'a, u32>,
     /// The restarter's own 0, 1, 2.
     standard: [bool; 3],
+    /// The files of the image's objects, until they are in their places.
+    objects: &'a [Made],
     /// All numbers below are in use for good.
     floor: u32,
 }
@@ -40,6 +44,7 @@ impl<'a> Numbers<'a> {
     pub fn new(
         image: &image::read::Image<'a>,
         standard: [bool; 3],
+        objects: &'a [Made],
         arena: &mut Arena<'a>,
     ) -> Result<'static, Self> {
         let wanted = image.descriptors();
@@ -48,7 +53,7 @@ impl<'a> Numbers<'a> {
         for _ in 0..files {
             twins.push(NONE)?;
         }
-        Ok(Self { wanted, back: arena.zeros(wanted.len())?, twins, standard, floor: 0 })
+        Ok(Self { wanted, back: arena.zeros(wanted.len())?, twins, standard, objects, floor: 0 })
     }
 
     fn index(&self, number: u32) -> Option<usize> {
@@ -80,7 +85,10 @@ impl<'a> Numbers<'a> {
 
     /// Whether the number is in use.
     fn is_used(&self, number: u32) -> bool {
-        self.standard.get(number as usize).is_some_and(|open| *open) || self.is_back(number)
+        let is_object = |made: &Made| [made.fd, made.read_only].contains(&(number as i32));
+        self.standard.get(number as usize).is_some_and(|open| *open)
+            || self.is_back(number)
+            || self.objects.iter().any(is_object)
     }
 
     /// The number that the kernel gives out next.
@@ -108,6 +116,9 @@ impl<'a> Builder<'a, '_> {
                 None => self.open(&file, &descriptor)?,
             }
         }
+        self.finish_objects()?;
+        self.numbers.objects = &[];
+        self.numbers.floor = 0;
         // Own ones that the process did not have.
         for number in 0..3 {
             let own = self.inputs.standard.get(number as usize).is_some_and(|open| *open);
@@ -141,6 +152,7 @@ impl<'a> Builder<'a, '_> {
             file_kind::REGULAR | file_kind::DIRECTORY | file_kind::DEVICE => {
                 self.open_path(file, number, cloexec)?;
             }
+            file_kind::MEMFD | file_kind::DELETED => self.open_object(file, number, cloexec)?,
             kind => return Err(unsupported(self.inputs.image.c_str(file.path), kind)),
         }
         if direct {
@@ -164,8 +176,6 @@ fn unsupported(path: &[u8], kind: u32) -> Failure<'_> {
         file_kind::SIGNALFD => "the process had a signalfd open, which this version cannot restore",
         file_kind::EPOLL => "the process had an epoll open, which this version cannot restore",
         file_kind::INOTIFY => "the process had an inotify open, which this version cannot restore",
-        file_kind::MEMFD => "the process had a memfd open, which this version cannot restore",
-        file_kind::DELETED => "the process had a deleted file open, which this version cannot restore",
         _ => "the process had a file open of a kind that this version cannot restore",
     };
     Failure::new(Code::Unsupported, path, cause, "restart it with the ckpt that wrote the image")

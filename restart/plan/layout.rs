@@ -47,6 +47,8 @@ pub struct Layout {
     pub hole: Span,
     /// Where regions are built that cannot be built at home.
     pub away: Span,
+    /// Where objects are mapped while they are filled.
+    pub objects: Span,
     /// The present vdso group stays out of the way here, when it cannot go straight to its place. Zero: not needed.
     pub vdso_stop: u64,
 }
@@ -82,7 +84,9 @@ pub fn find(image: &Image, present: &Present, vdso: Vdso, hole_len: u64) -> Resu
 
     // One search for all of it. The away part begins on a boundary of page tables.
     let hole_len = hole_len.next_multiple_of(PAGE);
-    let total = hole_len.saturating_add(stop_len).saturating_add(away_len).saturating_add(TABLE_SPAN);
+    let objects_len = crate::objects::address_space(image);
+    let parts = [stop_len, away_len, TABLE_SPAN, objects_len];
+    let total = parts.into_iter().fold(hole_len, u64::saturating_add);
     let start = gap(image, present, SEARCH_FROM, total)
         .or_else(|| gap(image, present, LOWEST, total))
         .ok_or(NO_ROOM)?;
@@ -91,6 +95,7 @@ pub fn find(image: &Image, present: &Present, vdso: Vdso, hole_len: u64) -> Resu
     Ok(Layout {
         hole,
         away: Span { start: away, end: away + away_len },
+        objects: Span { start: away + away_len, end: away + away_len + objects_len },
         vdso_stop: if stop_len > 0 { hole.end } else { 0 },
     })
 }

@@ -58,6 +58,7 @@ impl<'a> Builder<'a, '_> {
         let image = self.inputs.image;
         match region.kind {
             region_kind::FILE if self.inputs.backing(region).is_some() => has_private_bytes(image, region),
+            region_kind::OBJECT => has_private_bytes(image, region),
             region_kind::ANON | region_kind::FILE | region_kind::VDSO => {
                 image.loads_of(region).iter().any(|load| load.p_filesz > 0)
             }
@@ -66,8 +67,9 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// Protection while the region is filled.
-    fn early_prot(&self, region: &Region) -> u32 {
-        if self.is_filled(region) { prot::READ | prot::WRITE } else { region.prot }
+    pub(super) fn early_prot(&self, region: &Region) -> u32 {
+        let is_open = self.is_filled(region) || self.is_copied_mapping(region);
+        if is_open { prot::READ | prot::WRITE } else { region.prot }
     }
 
     /// The call that maps `region` at `address`.
@@ -106,14 +108,7 @@ impl<'a> Builder<'a, '_> {
                     None => return Err(self.missing(region)),
                 }
             }
-            _ => {
-                return Err(Failure::new(
-                    Code::Unsupported,
-                    b"",
-                    "the process has shared memory without a name",
-                    "this version cannot restore it",
-                ));
-            }
+            _ => return Ok(self.object_mapping(region, address)),
         };
         let prot = self.early_prot(region);
         let fd = i64::from(fd) as u64;

@@ -12,6 +12,7 @@
 
 pub mod layout;
 mod memory;
+mod objects;
 mod pages;
 mod process;
 mod thread;
@@ -20,6 +21,7 @@ use crate::arena::{Arena, List};
 use crate::execute::Record;
 use crate::exit::Result;
 use crate::files::Numbers;
+use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
 use image::format::{Limit, region_kind};
@@ -53,6 +55,8 @@ pub struct Inputs<'a> {
     pub image_fd: i32,
     /// One for each entry of FILES.
     pub backings: &'a [Backing],
+    /// One for each entry of OBJECTS.
+    pub objects: &'a [Made],
     /// Present resource limits by number.
     pub limits: [Limit; 16],
     /// Whether hard limits may be raised (CAP_SYS_RESOURCE).
@@ -132,6 +136,7 @@ impl Bounds {
                 + loads
                 + chunks
                 + image.files().len()
+                + image.objects().len() * 8
                 + image.open_files().len() * 8
                 + image.descriptors().len() * 3
                 + 256,
@@ -142,7 +147,7 @@ impl Bounds {
                 + image.pending().len()
                 + image.timers().len() * 4,
             // A run may be cut at the end of each chunk, and be followed by a piece that is skipped.
-            iovecs: (loads + chunks) * 2,
+            iovecs: (loads + image.object_runs().len() + chunks) * 2,
             records: threads,
         }
     }
@@ -156,7 +161,8 @@ pub fn room(image: &Image) -> usize {
         + bounds.iovecs * size_of::<IoVec>()
         + bounds.records * (size_of::<Record>() + thread::STACK + thread::DETAILS)
         + image.descriptors().len()
-        + image.open_files().len() * 4
+        + image.open_files().len() * 48
+        + image.objects().len() * 64
         + image.pending().len() * 128
         + 64 * 1024
 }
@@ -175,13 +181,15 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
         iovecs: arena.list(bounds.iovecs)?,
         records: arena.list(bounds.records)?,
         stacks: arena.slots::<Stack>(inputs.image.threads().len())?.as_ptr() as u64,
-        numbers: Numbers::new(inputs.image, inputs.standard, arena)?,
+        numbers: Numbers::new(inputs.image, inputs.standard, inputs.objects, arena)?,
         exe: None,
         arena,
     };
+    builder.map_objects()?;
     builder.map_regions()?;
     builder.load_pages()?;
     builder.finish_regions()?;
+    builder.unmap_objects()?;
     builder.close_sources()?;
     builder.open_files()?;
     builder.process()?;

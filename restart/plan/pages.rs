@@ -4,8 +4,7 @@ use super::Builder;
 use super::layout::Place;
 use crate::exit::Result;
 use crate::op::Op;
-use image::elf::Phdr;
-use image::format::{PAGE, RUN_CLEAN, RUN_PRIVATE, Region, region_flag, region_kind};
+use image::format::{PAGE, RUN_CLEAN, RUN_PRIVATE, region_flag, region_kind};
 use sys::Sysno;
 use sys::fd::IoVec;
 use sys::memory::{map, prot};
@@ -17,6 +16,18 @@ const LAZY_MIN: u64 = 16 * PAGE;
 const LAZY_ROOM: u64 = 32768;
 /// `IOV_MAX` of preadv(2).
 const IOV_MAX: usize = 1024;
+
+/// Page data that follows one another, and goes to one place.
+struct Run {
+    /// Where it is in the image.
+    offset: u64,
+    /// Number of bytes.
+    len: u64,
+    /// The address that it goes to; `None`: nobody needs it.
+    to: Option<u64>,
+    /// Whether a `--lazy` restart may map it.
+    may_map: bool,
+}
 
 /// Pieces of memory that the next preadv(2) fills.
 struct Batch {
@@ -40,9 +51,15 @@ impl<'a> Builder<'a, '_> {
         if self.inputs.lazy { self.load_lazily() } else { self.load_all() }
     }
 
-    /// The program headers with page data of their own, in the order of the file, each with the address that its bytes go to;
-    /// `None`: nobody needs them.
-    fn runs(&self) -> impl Iterator<Item = (Region, Phdr, Option<u64>)> + use<'a> {
+    /// Page data of the image, in the order of the file.
+    fn runs(&self) -> impl Iterator<Item = Run> + use<'a> {
+        let of_objects =
+            self.object_runs().map(|(offset, len, to)| Run { offset, len, to: Some(to), may_map: false });
+        self.region_runs().chain(of_objects)
+    }
+
+    /// The program headers with page data of their own. Those of object regions show what comes behind all of these.
+    fn region_runs(&self) -> impl Iterator<Item = Run> + use<'a> {
         let image = self.inputs.image;
         let inputs = self.inputs;
         // Regions that are not made still have bytes in the file.
@@ -51,15 +68,17 @@ impl<'a> Builder<'a, '_> {
             let place = places.next_if(|(placed, _)| placed.start == region.start).map(|(_, place)| place);
             let mapped = inputs.backing(&region).is_some();
             let address = place.and_then(|place: Place| place.early_address(&region));
-            image.loads_of(&region).iter().filter_map(move |load| {
+            // A stack keeps growing only where it is memory without a file.
+            let may_map = region.flags & (region_flag::GROWSDOWN | region_flag::LOCKED) == 0;
+            image.loads_of(&region).iter().filter(|load| load.p_filesz > 0).filter_map(move |load| {
                 let wanted = match (region.kind, load.p_paddr) {
                     (region_kind::VDSO, _) => false,
                     (_, RUN_PRIVATE) => true,
                     (_, RUN_CLEAN) => !mapped,
-                    _ => return None, // the data of objects is behind all of these
+                    _ => return None,
                 };
                 let to = address.filter(|_| wanted).map(|address| load.p_vaddr - region.start + address);
-                (load.p_filesz > 0).then_some((region, load, to))
+                Some(Run { offset: load.p_offset, len: load.p_filesz, to, may_map })
             })
         })
     }
@@ -71,13 +90,13 @@ impl<'a> Builder<'a, '_> {
         let (data_off, chunk) = (head.data_off, u64::from(head.chunk).max(PAGE));
         let scratch = self.inputs.scratch;
         let mut batch = self.batch(data_off);
-        for (_, load, to) in self.runs() {
-            let mut offset = load.p_offset;
-            let end = load.p_offset + load.p_filesz;
+        for run in self.runs() {
+            let mut offset = run.offset;
+            let end = run.offset + run.len;
             while offset < end {
                 let chunk_start = offset - (offset - data_off) % chunk;
                 let len = end.min(chunk_start + chunk) - offset;
-                let address = to.map(|to| to + (offset - load.p_offset));
+                let address = run.to.map(|to| to + (offset - run.offset));
                 self.add(&mut batch, address.unwrap_or(scratch + (offset - chunk_start)), len)?;
                 batch.wanted |= address.is_some();
                 offset += len;
@@ -93,23 +112,21 @@ impl<'a> Builder<'a, '_> {
     fn load_lazily(&mut self) -> Result<'a, ()> {
         let least = self.lazy_least();
         let mut batch = self.batch(self.inputs.image.head().data_off);
-        for (region, load, to) in self.runs() {
-            let Some(to) = to else { continue };
-            // A stack keeps growing only where it is memory without a file.
-            let mappable = region.flags & (region_flag::GROWSDOWN | region_flag::LOCKED) == 0;
-            if mappable && load.p_filesz >= least {
+        for run in self.runs() {
+            let Some(to) = run.to else { continue };
+            if run.may_map && run.len >= least {
                 let flags = u64::from(map::PRIVATE | map::FIXED);
                 let prot = u64::from(prot::READ | prot::WRITE);
-                let args = [to, load.p_filesz, prot, flags, self.inputs.image_fd as u64, load.p_offset];
+                let args = [to, run.len, prot, flags, self.inputs.image_fd as u64, run.offset];
                 self.early(Op::exact(Sysno::mmap, args, to))?;
                 continue;
             }
-            if load.p_offset != batch.to || batch.count >= IOV_MAX {
+            if run.offset != batch.to || batch.count >= IOV_MAX {
                 self.read(&mut batch)?;
-                batch.from = load.p_offset;
-                batch.to = load.p_offset;
+                batch.from = run.offset;
+                batch.to = run.offset;
             }
-            self.add(&mut batch, to, load.p_filesz)?;
+            self.add(&mut batch, to, run.len)?;
             batch.wanted = true;
         }
         self.read(&mut batch)
@@ -121,7 +138,7 @@ impl<'a> Builder<'a, '_> {
         let regions = self.inputs.image.regions().len() as u64;
         let room = LAZY_ROOM.saturating_sub(regions).max(1024);
         while least < 1 << 40 {
-            let count = self.runs().filter(|(_, load, to)| to.is_some() && load.p_filesz >= least).count();
+            let count = self.runs().filter(|run| run.may_map && run.to.is_some() && run.len >= least).count();
             if count as u64 * 2 <= room {
                 break;
             }

@@ -21,6 +21,7 @@ pub mod open_flag {
     pub const NONBLOCK: u32 = 0o4000;
     pub const DIRECTORY: u32 = 0o200000;
     pub const NOFOLLOW: u32 = 0o400000;
+    pub const TMPFILE: u32 = 0o20200000;
     pub const CLOEXEC: u32 = 0o2000000;
     pub const PATH: u32 = 0o10000000;
     pub const DSYNC: u32 = 0o10000;
@@ -291,12 +292,26 @@ pub fn file_system(fd: i32) -> Result<u64> {
 /// Type of hugetlbfs.
 pub const HUGETLBFS: u64 = 0x9584_58f6;
 
-/// memfd_create(2): a file without a name in any directory, close-on-exec. `name` ends with a NUL.
-pub fn memory_file(name: &[u8]) -> Result<i32> {
-    const MFD_CLOEXEC: u32 = 1;
+/// memfd_create(2): a file without a name in any directory. `name` ends with a NUL; `flags` are those of [`memfd`].
+pub fn create_memfd(name: &[u8], flags: u32) -> Result<i32> {
     if name.last() != Some(&0) {
         return Err(Errno::EINVAL);
     }
     // SAFETY: `name` is a NUL-terminated string; the call reads it only.
-    unsafe { sc!(memfd_create, name.as_ptr(), MFD_CLOEXEC) }.map(|fd| fd as i32)
+    unsafe { sc!(memfd_create, name.as_ptr(), flags) }.map(|fd| fd as i32)
+}
+
+/// Flags of memfd_create(2) (include/uapi/linux/memfd.h).
+pub mod memfd {
+    #![allow(missing_docs)]
+    pub const CLOEXEC: u32 = 1;
+    pub const ALLOW_SEALING: u32 = 2;
+    pub const NOEXEC_SEAL: u32 = 8;
+    pub const EXEC: u32 = 16;
+}
+
+/// ftruncate(2).
+pub fn set_length(fd: i32, len: u64) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(ftruncate, fd, len) }.map(drop)
 }

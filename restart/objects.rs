@@ -1,0 +1,150 @@
+//! Files that live only in the image, made anew before anything is planned: memfds, and files without a name for deleted ones. Their contents
+//! are loaded by the plan. Shared anonymous memory is made by the plan, too: it has no descriptor.
+
+use crate::arena::Arena;
+use crate::exit::{Code, Failure, Result};
+use image::format::{Object, PAGE, Region, object_kind, region_flag, region_kind};
+use image::read::Image;
+use sys::fd::{self, AT_FDCWD, memfd, open_flag};
+use sys::line::Line;
+
+/// An object that is there again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Descriptor, open for reading and writing; -1 for shared anonymous memory.
+    pub fd: i32,
+    /// One that is open for reading only, where a region may never become writable; else -1.
+    pub read_only: i32,
+    /// Where it is mapped while it is filled, in bytes from the start of [`crate::plan::layout::Layout::objects`].
+    pub at: u64,
+    /// How many bytes of address space it takes there.
+    pub len: u64,
+}
+
+/// [`Made::read_only`] before it is opened.
+const WANTED: i32 = -2;
+/// A shared mapping that may never become writable.
+const READ_ONLY: u32 = region_flag::SHARED | region_flag::NO_MAYWRITE;
+/// `F_SEAL_EXEC`: nobody may make the file executable.
+const SEAL_EXEC: u32 = 0x20;
+
+/// Makes the files of all objects, under numbers that the process does not use.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn make<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Made]> {
+    let mut made = arena.list::<Made>(image.objects().len())?;
+    for object in image.objects().iter() {
+        made.push(Made { fd: -1, read_only: -1, at: 0, len: object.size.next_multiple_of(PAGE) })?;
+    }
+    for region in image.regions().iter().filter(|region| region.kind == region_kind::OBJECT) {
+        let Some(files) = made.as_mut_slice().get_mut(region.file as usize) else { continue };
+        if region.flags & READ_ONLY == READ_ONLY {
+            files.read_only = WANTED;
+        }
+        let is_anonymous =
+            image.objects().get(region.file as usize).is_some_and(|o| o.kind == object_kind::SHARED_ANON);
+        if is_anonymous && begins_beyond(image, &region) {
+            // Such a region is made out of a mapping that is there, and must begin inside of it.
+            files.len = files.len.max(region.offset + PAGE);
+        }
+    }
+    let mut next = 0;
+    for (object, files) in image.objects().iter().zip(made.as_mut_slice()) {
+        files.at = next;
+        next += files.len;
+        if object.kind == object_kind::SHARED_ANON {
+            files.read_only = -1;
+        } else {
+            let name = image.c_str(object.name);
+            let fail = |cause| move |errno| Failure::os(Code::Call, name, cause, errno, "").by_errno();
+            let first = match object.kind {
+                object_kind::MEMFD => memory_file(name, &object),
+                _ => nameless_file(name),
+            };
+            let first = first.map_err(fail("cannot make a file for what the process had open or mapped"))?;
+            let sized = fd::set_length(first, object.size);
+            sized.map_err(fail("no room for a file that the process had open or mapped"))?;
+            let moved = out_of_the_way(image, first);
+            files.fd = moved.map_err(fail("no free descriptor for a file that the process had mapped"))?;
+            if files.read_only == WANTED {
+                let opened = again(files.fd, open_flag::RDONLY).and_then(|fd| out_of_the_way(image, fd));
+                files.read_only = opened.map_err(fail("cannot open a file that the process had mapped"))?;
+            }
+        }
+    }
+    Ok(made.into_slice())
+}
+
+/// A memfd. Whether it may be executable is said when it is made; kernels before 6.3 do not know the question, and on others the answer may be
+/// prescribed (`vm.memfd_noexec`).
+fn memory_file(name: &[u8], object: &Object) -> sys::Result<i32> {
+    const FLAGS: u32 = memfd::CLOEXEC | memfd::ALLOW_SEALING;
+    let is_plain = object.seals & SEAL_EXEC != 0 && object.mode & 0o111 == 0;
+    let first = if is_plain { memfd::NOEXEC_SEAL } else { memfd::EXEC };
+    fd::create_memfd(name, FLAGS | first).or_else(|_| fd::create_memfd(name, FLAGS))
+}
+
+/// A file without a name, on the file system of the deleted one if that can be.
+fn nameless_file(path: &[u8]) -> sys::Result<i32> {
+    let mut parent = Line::<4096>::new();
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1);
+    parent.bytes(path.get(..end).unwrap_or_default()).text("\0");
+    let flags = open_flag::TMPFILE | open_flag::RDWR | open_flag::CLOEXEC;
+    for dir in [parent.as_bytes(), b".\0", b"/tmp\0", b"/var/tmp\0"] {
+        if let Ok(made) = fd::open_at(AT_FDCWD, dir, flags, 0o600) {
+            return Ok(made);
+        }
+    }
+    fd::create_memfd(b"deleted\0", memfd::CLOEXEC)
+}
+
+/// Opens the file behind a descriptor again.
+fn again(fd: i32, flags: u32) -> sys::Result<i32> {
+    fd::open_at(AT_FDCWD, descriptor_path(fd).as_bytes(), flags | open_flag::CLOEXEC, 0)
+}
+
+/// The path by which the file of a descriptor of this process can be opened, with its NUL.
+pub fn descriptor_path(fd: i32) -> Line<64> {
+    let mut path = Line::new();
+    path.text("/proc/self/fd/").int(i64::from(fd)).text("\0");
+    path
+}
+
+/// Gives a descriptor a number that the process did not use.
+fn out_of_the_way(image: &Image, fd: i32) -> sys::Result<i32> {
+    // The kernel gave out the lowest free number: what is below is in use.
+    let wanted = image.descriptors();
+    let mut number = fd as u32;
+    for descriptor in wanted.iter().skip(wanted.partition_point(|descriptor| descriptor.number < number)) {
+        if descriptor.number != number {
+            break;
+        }
+        number += 1;
+    }
+    if number == fd as u32 {
+        return Ok(fd);
+    }
+    let moved = fd::control(fd, fd::fcntl::DUPFD_CLOEXEC, number as usize)? as i32;
+    let _ = fd::close(fd);
+    // Numbers of our own may lie in between, and number then be one of the image's.
+    if wanted.iter().any(|descriptor| descriptor.number == moved as u32) {
+        out_of_the_way(image, moved)
+    } else {
+        Ok(moved)
+    }
+}
+
+/// Bytes of address space for all objects; at least as many as [`make`] gives out.
+pub fn address_space(image: &Image) -> u64 {
+    let sizes = image.objects().iter().map(|object| object.size.next_multiple_of(PAGE));
+    let regions = image.regions().iter().filter(|region| region.kind == region_kind::OBJECT);
+    let beyond = regions.filter(|region| begins_beyond(image, region)).map(|region| region.offset + PAGE);
+    sizes.chain(beyond).fold(0, u64::saturating_add)
+}
+
+/// Whether a region begins behind the end of its object.
+fn begins_beyond(image: &Image, region: &Region) -> bool {
+    image.objects().get(region.file as usize).is_some_and(|object| region.offset >= object.size)
+}
