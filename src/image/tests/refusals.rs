@@ -104,7 +104,7 @@ fn each_wrong_entry_is_named() {
         (|p| p.data.extend([0; PAGE as usize]), "page data that belongs to nothing"),
         // The process.
         (|p| p.process.threads = 2, "number of threads"),
-        (|p| p.process.flags = 2, "unknown flags of the process"),
+        (|p| p.process.flags = 1 << 63, "unknown flags of the process"),
         (|p| p.process.resume_ip = 0x60_0000, "place to resume at is not executable"),
         (|p| p.process.resume_ip = 0x40_4000, "place to resume at is not executable"),
         (|p| p.process.resume_ip = 0, "place to resume at is not executable"),
