@@ -92,6 +92,8 @@ ckpt_executor:
         mov     rdx, [r12 + {RECORD_HOLE_LEN}]
         mov     rcx, [r12 + {RECORD_THREADS}]
         mov     r8, [r12 + {RECORD_STACK_TOP}]
+        mov     r9, [r12 + {RECORD_OWNERS}]
+        mov     rax, [r12 + {RECORD_OWNERS_LEN}]
         mov     r11, [r12 + {RECORD_RESUME_IP}]
         mov     rsp, [r12 + {RECORD_CONTEXT} + {CONTEXT_RSP}]
         mov     rbx, [r12 + {RECORD_CONTEXT} + {CONTEXT_RBX}]
@@ -100,7 +102,6 @@ ckpt_executor:
         mov     r14, [r12 + {RECORD_CONTEXT} + {CONTEXT_R14}]
         mov     r15, [r12 + {RECORD_CONTEXT} + {CONTEXT_R15}]
         mov     r12, [r12 + {RECORD_CONTEXT} + {CONTEXT_R12}]
-        mov     eax, 1                          # "restarted"
         cld
         jmp     r11                             # into libckpt
         ud2                                     # not reached

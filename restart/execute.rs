@@ -8,7 +8,8 @@ use crate::plan::Plan;
 use crate::print;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use image::format::{Context, Span};
+use image::format::{Context, Owner, Span};
+use image::plain::Table;
 use sys::Sysno;
 use sys::line::Line;
 use sys::memory::prot;
@@ -37,6 +38,10 @@ pub struct Record {
     pub stack_top: u64,
     /// Address of the first [`FailureLine`].
     pub lines: u64,
+    /// Address of the first [`image::format::Owner`], of all threads.
+    pub owners: u64,
+    /// Number of them.
+    pub owners_len: u64,
 }
 
 /// Room for the text of a [`FailureLine`].
@@ -62,6 +67,8 @@ global_asm!(
     RECORD_THREADS = const offset_of!(Record, threads),
     RECORD_STACK_TOP = const offset_of!(Record, stack_top),
     RECORD_LINES = const offset_of!(Record, lines),
+    RECORD_OWNERS = const offset_of!(Record, owners),
+    RECORD_OWNERS_LEN = const offset_of!(Record, owners_len),
     CONTEXT_RBX = const offset_of!(Context, rbx),
     CONTEXT_RBP = const offset_of!(Context, rbp),
     CONTEXT_R12 = const offset_of!(Context, r12),
@@ -176,20 +183,30 @@ fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Fa
     Failure { code, thing, cause, errno, advice }.by_errno()
 }
 
-/// Prepares a line for each late op.
+/// Prepares a line for each late op, and the list of owners for libckpt.
 ///
 /// # Errors
 ///
 /// [`Code::Internal`] when the arena is too small.
-pub fn prepare<'a>(plan: &mut Plan<'a>, arena: &mut Arena<'a>) -> Result<'static, ()> {
+pub fn prepare<'a>(
+    plan: &mut Plan<'a>,
+    owners: Table<'_, Owner>,
+    arena: &mut Arena<'a>,
+) -> Result<'static, ()> {
     let mut lines = arena.list::<FailureLine>(plan.late.len())?;
     let address = lines.next_address();
     for (number, op) in (0u32..).zip(plan.late.as_mut_slice()) {
         lines.push(failure_line(op))?;
         op.line = number;
     }
+    let mut list = arena.list::<Owner>(owners.len())?;
+    let first = list.next_address();
+    for owner in owners.iter() {
+        list.push(owner)?;
+    }
     for record in plan.records.as_mut_slice() {
         record.lines = address;
+        (record.owners, record.owners_len) = (first, owners.len() as u64);
     }
     Ok(())
 }
@@ -222,10 +239,10 @@ pub unsafe fn late<'a>(plan: &Plan<'a>, page: Span) -> Failure<'a> {
     };
     // SAFETY: the page is ours and larger than the code, which is a few hundred bytes.
     unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), page.start as *mut u8, code.len()) };
-    // SAFETY: the page is ours.
-    if let Err(errno) =
-        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) }
-    {
+    // SAFETY: the page is ours, and nothing writes to it any more.
+    let executable =
+        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) };
+    if let Err(errno) = executable {
         let cause = "cannot make a page executable";
         return Failure::os(Code::Permission, b"", cause, errno, "does a security policy forbid it?");
     }

@@ -80,8 +80,10 @@ const NO_OP: usize = usize::MAX;
 
 /// Reads what the plan says.
 pub struct Loader<'a> {
-    /// Sums to check; `None`: with `--lazy`, no sums are checked.
-    pub sums: Option<&'a Sums<'a>>,
+    /// The sums of the page data.
+    pub sums: &'a Sums<'a>,
+    /// Whether they are checked: not with `--lazy`.
+    pub checks: bool,
     /// Offset of the page data in the image.
     pub data_off: u64,
     /// Bytes in a chunk.
@@ -114,7 +116,7 @@ impl<'a> Loader<'a> {
             failed: AtomicBool::new(false),
             data_off: self.data_off,
             chunk: self.chunk.max(4096),
-            sums: self.sums.map_or(core::ptr::null(), |sums| core::ptr::from_ref(sums).cast()),
+            sums: if self.checks { core::ptr::from_ref(self.sums).cast() } else { core::ptr::null() },
             scratch: self.scratch,
             scratch_len: self.chunk,
         };

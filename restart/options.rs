@@ -114,10 +114,9 @@ pub fn parse<'a>(args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options<'a>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     fn run<'a>(args: &[&'a CStr]) -> Result<'a, Options<'a>> {
-        parse(args.iter().copied().collect::<Vec<_>>().into_iter())
+        parse(args.iter().copied())
     }
 
     #[test]

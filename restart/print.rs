@@ -464,16 +464,9 @@ impl<const N: usize> Numbers for Line<N> {
 
     fn octal(&mut self, n: u64) -> &mut Self {
         self.text("0");
-        let mut shift = 63;
-        while shift > 0 && n >> shift & 7 == 0 {
-            shift -= 3;
-        }
-        while n != 0 {
-            self.bytes(&[b'0' + (n >> shift & 7) as u8]);
-            if shift == 0 {
-                break;
-            }
-            shift -= 3;
+        let digits = (64 - n.leading_zeros()).div_ceil(3);
+        for digit in (0..digits).rev() {
+            self.bytes(&[b'0' + (n >> (3 * digit) & 7) as u8]);
         }
         self
     }

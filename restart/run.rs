@@ -85,7 +85,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     if options.mode == Mode::Plan {
         return print_plan(&plan);
     }
-    execute::prepare(&mut plan, &mut arena)?;
+    execute::prepare(&mut plan, loader.sums.owners(), &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
     let page = Span { start: layout.hole.start, end: layout.hole.start + PAGE };
@@ -111,7 +111,7 @@ fn room(image: &Image, workers: usize) -> usize {
     let chunks = (head.data_len / PAGE) as usize / ((head.chunk as usize) / PAGE as usize).max(1) + 1;
     PAGE as usize
         + plan::room(image)
-        + head.sums_len as usize
+        + 2 * head.sums_len as usize
         + workers * (size_of::<Stack>() + head.chunk as usize)
         + image.files().len() * 32
         + image.objects().len() * 64
@@ -143,16 +143,13 @@ fn loader<'a>(
     arena: &mut Arena<'static>,
 ) -> Result<'a, Loader<'a>> {
     let (head, name) = (image.head(), options.image);
-    let lazy = options.lazy && options.mode != Mode::Verify;
-    let sums = if lazy { None } else { Some(read_sums(image, fd, name, arena)?) };
-    let sums: Option<&Sums> = match sums {
-        Some(sums) => Some(arena.keep(sums)?),
-        None => None,
-    };
+    let sums = read_sums(image, fd, name, arena)?;
+    let sums: &Sums = arena.keep(sums)?;
+    let checks = !(options.lazy && options.mode != Mode::Verify);
     let stacks = arena.slots::<Stack>(workers)?.as_ptr() as u64;
     let scratch = arena.slots::<u8>(workers * head.chunk as usize)?.as_ptr() as u64;
     let (data_off, chunk) = (head.data_off, u64::from(head.chunk));
-    Ok(Loader { sums, data_off, chunk, workers, scratch, stacks, name })
+    Ok(Loader { sums, checks, data_off, chunk, workers, scratch, stacks, name })
 }
 
 fn read_sums<'a>(

@@ -152,6 +152,8 @@ impl<'a> Builder<'a, '_> {
             threads: self.inputs.image.threads().len() as u64,
             stack_top: self.stacks + ((index + 1) * STACK) as u64,
             lines: 0,
+            owners: 0,
+            owners_len: 0,
         })
     }
 

@@ -192,7 +192,7 @@ fn object_itself(image: &Image, object: &Object) -> Checked {
 fn process(image: &Image) -> Checked {
     let process = image.process();
     need(process.threads as usize == image.threads().len(), "bad image: number of threads")?;
-    need(process.flags & !process_flag::FROM_CALL == 0, "bad image: unknown flags of the process")?;
+    need(process.flags & !ALL_PROCESS_FLAGS == 0, "bad image: unknown flags of the process")?;
     let resume = image.region_at(process.resume_ip);
     need(
         resume.is_some_and(|region| region.prot & 4 != 0),
@@ -300,6 +300,7 @@ fn descriptors(image: &Image) -> Checked {
     Ok(())
 }
 
+const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;
 const ALL_REGION_FLAGS: u32 = (region_flag::ZEROS_KEPT << 1) - 1;
 
 fn is_page(address: u64) -> bool {

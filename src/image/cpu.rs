@@ -3,7 +3,7 @@
 //! CPUID traps to the hypervisor in a virtual machine (a microsecond or more), so that it is asked once. The answer lies in
 //! writable memory and goes into an image with everything else: see [`forget`].
 
-use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use core::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Has the CRC32 instruction (SSE4.2).
@@ -41,18 +41,28 @@ fn detect() -> u8 {
     const XCR0_SSE_AVX: u64 = 0b110;
 
     let mut features = KNOWN;
-    let leaf1 = __cpuid(1).ecx;
+    if cfg!(miri) {
+        return features; // the interpreter has no CPUID
+    }
+    let leaf1 = cpuid(1).ecx;
     if leaf1 & SSE42 != 0 {
         features |= CRC32;
     }
-    if leaf1 & OSXSAVE != 0 && leaf1 & AVX != 0 && __cpuid(0).eax >= 7 {
+    if leaf1 & OSXSAVE != 0 && leaf1 & AVX != 0 && cpuid(0).eax >= 7 {
         // SAFETY: XGETBV exists where CPUID says OSXSAVE; XCR0 always exists.
         let xcr0 = unsafe { xcr0() };
-        if xcr0 & XCR0_SSE_AVX == XCR0_SSE_AVX && __cpuid_count(7, 0).ebx & LEAF7_AVX2 != 0 {
+        if xcr0 & XCR0_SSE_AVX == XCR0_SSE_AVX && cpuid(7).ebx & LEAF7_AVX2 != 0 {
             features |= AVX2;
         }
     }
     features
+}
+
+/// The first part of a leaf.
+#[allow(unused_unsafe, reason = "newer compilers know that it is safe")]
+fn cpuid(leaf: u32) -> CpuidResult {
+    // SAFETY: every x86-64 has CPUID.
+    unsafe { __cpuid_count(leaf, 0) }
 }
 
 #[target_feature(enable = "xsave")]

@@ -8,7 +8,7 @@
 //! phdr_off     Elf64_Phdr[phnum]     [0] PT_NOTE, then PT_LOADs by ascending address
 //! notes_off    the notes             "CKPT"/HEAD first, then the others in any order
 //! data_off     page data             page-aligned; runs of pages without gaps, in file order
-//! sums_off     SumsHeader, u32[]     one CRC-32C per chunk of page data
+//! sums_off     Tail, u32[], Owner[]   one CRC-32C per chunk of page data, and what the writer saw in it
 //! file_len
 //! ```
 //!
@@ -120,18 +120,35 @@ plain! {
 }
 
 plain! {
-    /// Stands before the sums of the page data.
-    pub struct SumsHeader[16] {
+    /// Stands before the sums of the page data, which the owners follow: what is known only when all pages have gone by.
+    pub struct SumsHeader[24] {
         /// `"CSUM"`.
         pub magic: u32,
-        /// CRC-32C of the sums that follow.
+        /// CRC-32C of everything that follows this field, up to the end of the file.
         pub crc: u32,
         /// Number of sums.
         pub count: u64,
+        /// Number of [`Owner`]s that mean something, at most [`OWNERS`].
+        pub owners: u64,
     }
 }
 /// [`SumsHeader::magic`].
 pub const SUMS_MAGIC: u32 = u32::from_le_bytes(*b"CSUM");
+
+plain! {
+    /// A word in the process's memory by which a libc's lock names the thread that holds it: its low 30 bits are the thread's id at the save. They
+    /// become the new id.
+    pub struct Owner[16] {
+        /// Address of the word, a multiple of 4.
+        pub addr: u64,
+        /// Index in THREADS.
+        pub thread: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+/// Room for [`Owner`]s in an image; a process that holds more such locks at once is not saved.
+pub const OWNERS: u64 = 1024;
 
 plain! {
     /// What `PR_SET_MM_MAP` takes (`struct prctl_mm_map`, include/uapi/linux/prctl.h), less its pointers.
@@ -283,6 +300,10 @@ plain! {
 pub mod process_flag {
     /// The image was made by `ckpt_checkpoint()`, not by the signal.
     pub const FROM_CALL: u64 = 1;
+    /// New mappings are locked (mlockall(2), `MCL_FUTURE`).
+    pub const LOCK_FUTURE: u64 = 1 << 1;
+    /// They are locked when touched (`MCL_ONFAULT`).
+    pub const LOCK_FUTURE_ONFAULT: u64 = 1 << 2;
 }
 
 /// Bits of [`Process::cpu`].

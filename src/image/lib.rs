@@ -21,6 +21,7 @@ pub mod lines;
 pub mod maps;
 pub mod notes;
 pub mod number;
+pub mod owners;
 pub mod plain;
 pub mod read;
 pub mod smaps;

@@ -8,8 +8,8 @@ use crate::crc::{crc32c, crc32c_append};
 use crate::elf::{self, Ehdr, Phdr};
 use crate::error::ImageError;
 use crate::format::{
-    Blob, Descriptor, Head, MappedFile, OWNER, Object, ObjectRun, OpenFile, PAGE, Pending, PosixTimer,
-    Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
+    Blob, Descriptor, Head, MappedFile, OWNER, OWNERS, Object, ObjectRun, OpenFile, Owner, PAGE, Pending,
+    PosixTimer, Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
 };
 use crate::notes::{Note, NoteIter};
 use crate::plain::{self, Plain, Table, bytes_of};
@@ -364,6 +364,7 @@ fn notes_crc(notes: &[u8]) -> Option<u32> {
 #[derive(Clone, Copy, Debug)]
 pub struct Sums<'a> {
     sums: Table<'a, u32>,
+    owners: Table<'a, Owner>,
 }
 
 impl<'a> Sums<'a> {
@@ -375,12 +376,25 @@ impl<'a> Sums<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let parse = || {
             let header: SumsHeader = plain::read(bytes, 0)?;
-            let table = bytes.get(size_of::<SumsHeader>()..)?;
-            let sums = Table::<u32>::new(table)?;
-            let expected = SumsHeader { magic: SUMS_MAGIC, crc: crc32c(table), count: sums.len() as u64 };
-            (header == expected).then_some(Self { sums })
+            let tables = bytes.get(size_of::<SumsHeader>()..)?;
+            let split = tables.len().checked_sub(OWNERS as usize * size_of::<Owner>())?;
+            let (sums, owners) = tables.split_at_checked(split)?;
+            let sums = Table::<u32>::new(sums)?;
+            let crc = crc32c(bytes.get(8..)?);
+            let expected =
+                SumsHeader { magic: SUMS_MAGIC, crc, count: sums.len() as u64, owners: header.owners };
+            if header != expected || header.owners > OWNERS {
+                return None;
+            }
+            let used = header.owners as usize * size_of::<Owner>();
+            Some(Self { sums, owners: Table::new(owners.get(..used)?)? })
         };
         parse().ok_or(ImageError::SumsCorrupt)
+    }
+
+    /// Words by which locks name the threads that hold them.
+    pub fn owners(&self) -> Table<'a, Owner> {
+        self.owners
     }
 
     /// CRC-32C of chunk `i`.

@@ -21,8 +21,10 @@ pub struct Arrival {
     pub tid: u32,
     /// [`ROLE_LEADER`] or [`ROLE_PARKED`].
     pub role: u32,
+    /// After a restart: index in THREADS.
+    pub index: u32,
     /// Makes the size 8 modulo 16, so that the stack below is aligned.
-    pad: u64,
+    pad: u32,
 }
 const _: () = assert!(size_of::<Arrival>() % 16 == 8);
 
@@ -68,6 +70,7 @@ global_asm!(
     ucontext = const offset_of!(Arrival, ucontext),
     info = const offset_of!(Arrival, info),
     role = const offset_of!(Arrival, role),
+    index = const offset_of!(Arrival, index),
     role_leader = const ROLE_LEADER,
     role_parked = const ROLE_PARKED,
     slot_shift = const SLOT_SHIFT,

@@ -9,9 +9,12 @@ use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::report::{Report, Request};
 use crate::scratch::Scratch;
-use crate::{file::ImageFile, writer};
+use crate::sink::Sink;
+use crate::special::Special;
+use crate::writer;
 use core::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use image::stat::Stat;
+use sys::Errno;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::{process, time};
@@ -32,16 +35,17 @@ pub fn write(
     scratch: &mut Scratch,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let file = ImageFile::create(job.pid, job.generation)?;
+    let mut sink = Sink::open(job)?;
     if !wants_foreground(job, snapshot) {
-        keep_only(&[2, file.fd, file.dir, report.fd, report.target]);
-        if let Ok(result) = start(job, snapshot, scratch, report, &file) {
+        let [file, dir] = sink.descriptors();
+        keep_only(&[2, file, dir, report.fd, report.target]);
+        if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
             return result;
         }
     }
-    let result = writer::write(job, snapshot, scratch, &file, report);
-    let result = finish(result, &file, report);
-    file.close();
+    let result = writer::write(job, snapshot, scratch, &mut sink, report);
+    let result = finish(result, &mut sink, report);
+    sink.close();
     result
 }
 
@@ -59,8 +63,9 @@ fn start(
     snapshot: &mut Snapshot,
     scratch: &mut Scratch,
     report: &mut Report,
-    file: &ImageFile,
+    sink: &mut Sink,
 ) -> sys::Result<Result<(), Stop>> {
+    let Ok(special) = Special::open(scratch) else { return Err(Errno::EAGAIN) };
     let [reader, ready] = fd::pipe(open_flag::CLOEXEC)?;
     let previous = (LAST_PID.load(Ordering::Relaxed), LAST_START.load(Ordering::Relaxed));
     // SAFETY: the child uses raw system calls, the snapshot and its own stack only.
@@ -68,20 +73,26 @@ fn start(
         Ok(child) => child,
         Err(errno) => {
             let _ = (fd::close(reader), fd::close(ready));
+            special.close();
             return Err(errno);
         }
     };
     if child == 0 {
         let _ = (fd::close(reader), fd::close(2));
+        if special.fetch(snapshot, scratch).is_err() {
+            let _ = fd::write(ready, b"?");
+            process::exit_group(1);
+        }
+        special.close();
         let _ = process::new_session();
         process::set_name(b"ckpt-writer\0");
         report.target_runs();
         let _ = fd::write(ready, b"!");
         let _ = fd::close(ready);
         report.is_orphan = true;
-        let result = writer::write(job, snapshot, scratch, file, report);
+        let result = writer::write(job, snapshot, scratch, sink, report);
         wait_for_previous(previous);
-        let code = i32::from(finish(result, file, report).map_err(|stop| report.failed(stop)).is_err());
+        let code = i32::from(finish(result, sink, report).map_err(|stop| report.failed(stop)).is_err());
         process::exit_group(code);
     }
     LAST_PID.store(child, Ordering::Relaxed);
@@ -90,22 +101,25 @@ fn start(
     let mut byte = [0];
     let said = fd::read(reader, &mut byte);
     let _ = fd::close(reader);
-    if said == Ok(1) {
-        return Ok(Ok(()));
+    match (said, byte) {
+        (Ok(1), [b'!']) => return Ok(Ok(())),
+        // Something of the target's memory is out of a child's reach.
+        (Ok(1), _) => return Err(Errno::EAGAIN),
+        _ => {}
     }
-    file.discard();
+    sink.discard();
     Ok(Err(Failure::WriterDied.into()))
 }
 
 /// Gives a written image its name, or takes back what there is of it.
-fn finish(result: Result<(), Stop>, file: &ImageFile, report: &Report) -> Result<(), Stop> {
-    match result.and_then(|()| Ok(file.finish()?)) {
+fn finish(result: Result<(), Stop>, sink: &mut Sink, report: &Report) -> Result<(), Stop> {
+    match result.and_then(|()| Ok(sink.finish()?)) {
         Ok(()) => {
-            report.saved(file);
+            report.saved(sink);
             Ok(())
         }
         Err(stop) => {
-            file.discard();
+            sink.discard();
             Err(stop)
         }
     }

@@ -55,6 +55,12 @@ unsafe extern "C" {
     static ckpt_environ: *const *const *const c_char;
 }
 
+/// The program's environment as it is now, for execve(2).
+pub fn environment() -> *const *const c_char {
+    // SAFETY: the dynamic linker has filled in the slot: the address of the libc's variable, or zero.
+    unsafe { ckpt_environ.as_ref() }.map_or(core::ptr::null(), |environ| *environ)
+}
+
 /// Reads the environment. Returns false in a program that gained privileges at exec (`AT_SECURE`), which is left alone.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! The image's file: written under a temporary name beside the final one, then renamed over it.
 
-use crate::config::{self, PATH_MAX};
+use crate::config::PATH_MAX;
 use crate::message::Failure;
 use sys::Errno;
 use sys::fd::{self, open_flag};
@@ -17,9 +17,9 @@ pub struct ImageFile {
 }
 
 impl ImageFile {
-    /// Creates the temporary file, mode 0600 whatever the umask is.
-    pub fn create(pid: u32, generation: u32) -> Result<Self, Failure> {
-        let (dir, name) = expand(pid, generation)?;
+    /// Creates the temporary file beside `path`, mode 0600 whatever the umask is.
+    pub fn create(path: &[u8], pid: u32) -> Result<Self, Failure> {
+        let (dir, name) = split(path)?;
         let dir = open_dir(dir.as_bytes()).map_err(Failure::Directory)?;
         let mut temporary = Line::new();
         // A name has at most 255 bytes, of which the suffix needs some. Without its NUL, or this would be the image itself.
@@ -95,48 +95,14 @@ fn open_dir(path: &[u8]) -> sys::Result<i32> {
     }
 }
 
-/// Expands the `%` of `CKPT_IMAGE`, and splits the result into directory and name, each with a NUL.
-fn expand(pid: u32, generation: u32) -> Result<(Line<PATH_MAX>, Line<256>), Failure> {
-    let mut path = Line::<PATH_MAX>::new();
-    let mut rest = config::get().image();
-    while let Some((&byte, more)) = rest.split_first() {
-        rest = more;
-        match (byte, more.split_first()) {
-            (b'%', Some((b'p', more))) => {
-                path.dec(u64::from(pid));
-                rest = more;
-            }
-            (b'%', Some((b'n', more))) => {
-                path.dec(u64::from(generation));
-                rest = more;
-            }
-            (b'%', Some((b'e', more))) => {
-                let mut comm = [0u8; 16];
-                // SAFETY: PR_GET_NAME stores 16 bytes.
-                let _ = unsafe {
-                    sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0])
-                };
-                for &byte in comm.iter().take_while(|byte| **byte != 0) {
-                    path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
-                }
-                rest = more;
-            }
-            (b'%', Some((b'%', more))) => {
-                path.bytes(b"%");
-                rest = more;
-            }
-            _ => {
-                path.bytes(&[byte]);
-            }
-        }
-    }
-    let whole = path.as_bytes();
-    let (dir, name) = match whole.iter().rposition(|byte| *byte == b'/') {
-        Some(0) => (&b"/"[..], whole.get(1..).unwrap_or_default()),
-        Some(at) => (whole.get(..at).unwrap_or_default(), whole.get(at + 1..).unwrap_or_default()),
-        None => (&b"."[..], whole),
+/// Splits a path into directory and name, each with a NUL.
+fn split(path: &[u8]) -> Result<(Line<PATH_MAX>, Line<256>), Failure> {
+    let (dir, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (&b"/"[..], path.get(1..).unwrap_or_default()),
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        None => (&b"."[..], path),
     };
-    if whole.len() >= PATH_MAX - 1 || name.len() > 255 {
+    if name.len() > 255 {
         return Err(Failure::NameTooLong);
     }
     let (mut dir_line, mut name_line) = (Line::new(), Line::new());

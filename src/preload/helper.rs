@@ -80,6 +80,8 @@ pub struct Snapshot {
     pub sources: List<Source>,
     /// What is in them.
     pub contents: Contents,
+    /// Whether the attributes in the map are filled in.
+    pub has_attributes: bool,
 }
 
 /// Why collecting stopped.
@@ -204,9 +206,10 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let threads = threads(job, scratch)?;
     let wanted: &[Source] = if report.is_check { &[] } else { &sources };
     let contents = Contents::capture(&vmas, wanted, scratch)?;
-    let mut snapshot = Snapshot { process, vmas, files, descriptors, threads, sources, contents };
+    let mut snapshot =
+        Snapshot { process, vmas, files, descriptors, threads, sources, contents, has_attributes: false };
     let result = if report.is_check {
-        regions::check(&snapshot, scratch, report).map(|()| report.checked())
+        regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {
         background::write(job, &mut snapshot, scratch, report)
     };

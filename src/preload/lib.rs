@@ -16,21 +16,27 @@
 
 mod api;
 mod arrival;
+mod attributes;
 mod background;
+mod command;
 mod config;
 mod descriptors;
 mod file;
 mod helper;
 mod maps;
+mod memory_file;
 mod message;
 mod notes;
 mod objects;
+mod pagemap;
 mod pages;
 mod process;
 mod regions;
 mod report;
 mod resume;
 mod scratch;
+mod sink;
+mod special;
 mod start;
 mod thread;
 mod threads;

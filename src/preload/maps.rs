@@ -31,10 +31,18 @@ pub struct Vma {
     pub ino: u64,
     /// Path or `[name]`.
     pub name: Blob,
+    /// [`image::format::region_flag`] bits, when the attributes have been read.
+    pub flags: u32,
+    /// [`image::smaps::trait_flag`] bits.
+    pub traits: u32,
+    /// Memory protection key.
+    pub pkey: u32,
+    /// Zero.
+    pub reserved: u32,
 }
-// SAFETY: `repr(C)`, integers only, and 56 bytes of them without padding.
+// SAFETY: `repr(C)`, integers only, and 72 bytes of them without padding.
 unsafe impl Plain for Vma {}
-const _: () = assert!(size_of::<Vma>() == 56);
+const _: () = assert!(size_of::<Vma>() == 72);
 
 /// Reads the map, without what the save itself has mapped.
 pub fn read(job: &Job, scratch: &mut Scratch, report: &mut Report) -> Result<List<Vma>, Stop> {
@@ -101,6 +109,7 @@ fn add(
             dev: line.dev,
             ino: line.ino,
             name,
+            ..Vma::default()
         };
         scratch.push(vmas, vma)?;
     }
@@ -140,6 +149,9 @@ fn unrestorable(line: &MapsLine<'_>) -> Option<Kind> {
             "made of huge pages of hugetlbfs",
             "use transparent huge pages (madvise MADV_HUGEPAGE)",
         );
+    }
+    if line.name.starts_with(b"/secretmem") && line.deleted().is_some() {
+        return refuse("secret memory (memfd_secret)", "unmap it before the save, or use memfd_create");
     }
     if line.name.starts_with(b"/[aio]") {
         return refuse("an AIO context", "end it before the save (io_destroy)");

@@ -24,6 +24,12 @@ pub enum Failure {
     Sync(Errno),
     /// It could not be renamed.
     Rename(Errno),
+    /// The command of `CKPT_IMAGE` could not be run.
+    Command(Errno),
+    /// It ended with this wait status.
+    CommandFailed(i32),
+    /// More locks are held than an image has room for.
+    Locks,
     /// The image's name is longer than a path can be.
     NameTooLong,
     /// The writer ended before it had said anything.
@@ -66,7 +72,10 @@ pub enum ThreadTrouble {
 impl Failure {
     /// Whether the program is one that cannot be saved as it is now, rather than something having gone wrong.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Threads(_) | Self::Descriptor(..) | Self::Region(..) | Self::Process(_))
+        matches!(
+            self,
+            Self::Threads(_) | Self::Locks | Self::Descriptor(..) | Self::Region(..) | Self::Process(_)
+        )
     }
 
     /// Appends the thing, the cause and what to do.
@@ -96,6 +105,22 @@ impl Failure {
             Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
             Self::Rename(e) => {
                 errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name")
+            }
+            Self::Command(e) => {
+                errno(line, "running the command of CKPT_IMAGE", e, "raise the process limit (ulimit -u)")
+            }
+            Self::CommandFailed(status) if status & 0x7f == 0 => {
+                line.text("the command of CKPT_IMAGE ended with code ").int(i64::from(status >> 8));
+                line.text("; what it has written is no image");
+            }
+            Self::CommandFailed(status) => {
+                line.text("the command of CKPT_IMAGE ended by signal ").int(i64::from(status & 0x7f));
+                line.text("; what it has written is no image");
+            }
+            Self::Locks => {
+                line.text(
+                    "the program holds more than 1024 locks that name their owner; save while it holds fewer",
+                );
             }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");

@@ -6,6 +6,7 @@
 
 use crate::helper::Stop;
 use crate::maps::Vma;
+use crate::memory_file::MemoryFile;
 use crate::message::{Failure, Kind};
 use crate::scratch::{Growing, List, Scratch};
 use image::format::{
@@ -147,8 +148,7 @@ struct Reader<'a> {
     vmas: &'a [Vma],
     sources: &'a [Source],
     scratch: &'a Scratch,
-    /// `/proc/self/mem`, or -1.
-    mem: i32,
+    memory: MemoryFile,
     pid: u32,
     /// Nothing is swapped out on this machine: a page that is not in memory does not exist.
     no_swap: bool,
@@ -166,7 +166,7 @@ impl Reader<'_> {
     fn read(&self, address: u64, buf: &mut [u8]) -> usize {
         // The second way is slower, but reads what is protected, too.
         let direct = memory::copy_from(self.pid, address, buf).unwrap_or(0);
-        if direct > 0 { direct } else { fd::read_at(self.mem, buf, address).unwrap_or(0) }
+        if direct > 0 { direct } else { self.memory.read(address, buf) }
     }
 
     /// Whether a page of a mapping exists.
@@ -257,14 +257,13 @@ impl Contents {
         if sources.is_empty() {
             return Ok(contents);
         }
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let mem = fd::open_at(fd::AT_FDCWD, b"/proc/self/mem\0", flags, 0).unwrap_or(-1);
-        let no_swap = sys::process::swap_in_use() == Ok(0);
-        let reader = Reader { vmas, sources, scratch, mem, pid: sys::process::pid(), no_swap };
-        let result = contents.copy_all(&reader);
-        if mem >= 0 {
-            let _ = fd::close(mem);
-        }
+        let result = MemoryFile::open().and_then(|memory| {
+            let no_swap = sys::process::swap_in_use() == Ok(0);
+            let reader = Reader { vmas, sources, scratch, memory, pid: sys::process::pid(), no_swap };
+            let result = contents.copy_all(&reader);
+            reader.memory.close();
+            result
+        });
         match result {
             Ok(()) => Ok(contents),
             Err(failure) => {

@@ -1,19 +1,22 @@
 //! Which pages of a region are in the image: the runs.
 
 use crate::maps::Vma;
+use crate::memory_file::MemoryFile as Memory;
 use crate::message::Failure;
+use crate::pagemap::PageMap;
 use crate::scratch::Growing;
 use image::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
 use image::format::{ObjectRun, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Span, region_flag};
+use image::plain::Plain;
 use image::zero::is_zero;
 use sys::Errno;
-use sys::fd::{self, open_flag};
-use sys::memory::{self, PageRegion, Scan, advice, page, prot};
+use sys::memory::{self, PageRegion, advice, map, page, prot};
 
 /// Finds runs. One for the whole save.
 pub struct Pages {
-    pagemap: i32,
-    how: How,
+    map: PageMap,
+    /// Copies of regions that cannot be read in place.
+    shadows: Growing<Shadow>,
     /// `PT_LOAD`s; `p_offset` counts from the start of the page data.
     pub loads: Growing<Phdr>,
     /// Guard pages.
@@ -22,25 +25,26 @@ pub struct Pages {
     pub data_len: u64,
 }
 
-/// How the kernel tells which pages exist.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// `PAGEMAP_SCAN` with guard pages (Linux 6.15).
-    ScanGuards,
-    /// `PAGEMAP_SCAN` (Linux 6.7).
-    Scan,
-    /// `/proc/self/pagemap` entries.
-    Entries,
-    /// It does not: every page is taken.
-    Nothing,
-}
-
 /// What is found of one region besides its runs.
 #[derive(Clone, Copy, Default)]
 pub struct Found {
     /// `region_flag` bits.
     pub flags: u32,
 }
+
+/// A region whose pages are read elsewhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Shadow {
+    /// First byte of the region.
+    start: u64,
+    /// Behind its last byte.
+    end: u64,
+    /// First byte of the copy.
+    copy: u64,
+}
+// SAFETY: `repr(C)`, three integers of one size.
+unsafe impl Plain for Shadow {}
 
 /// How pages of a region are to be treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,12 +62,10 @@ pub enum Contents<'a> {
 impl Pages {
     /// Opens the page map of this process.
     pub fn new() -> Result<Self, Failure> {
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let pagemap = fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1);
         let memory = Failure::Scratch;
         Ok(Self {
-            pagemap,
-            how: if pagemap < 0 { How::Nothing } else { How::ScanGuards },
+            map: PageMap::open(),
+            shadows: Growing::new().map_err(memory)?,
             loads: Growing::new().map_err(memory)?,
             guards: Growing::new().map_err(memory)?,
             data_len: 0,
@@ -72,22 +74,75 @@ impl Pages {
 
     /// Gives everything back.
     pub fn unmap(self) {
-        if self.pagemap >= 0 {
-            let _ = fd::close(self.pagemap);
+        self.map.close();
+        for shadow in self.shadows.iter() {
+            // SAFETY: the shadow is ours, and the table goes with it.
+            let _ = unsafe { memory::munmap(shadow.copy, shadow.end - shadow.start) };
         }
+        self.shadows.unmap();
         self.loads.unmap();
         self.guards.unmap();
     }
 
+    /// Where a run at `address` can be read.
+    pub fn readable(&self, address: u64) -> u64 {
+        let shadow = self.shadows.iter().find(|shadow| (shadow.start..shadow.end).contains(&address));
+        shadow.map_or(address, |shadow| address - shadow.start + shadow.copy)
+    }
+
+    /// Where in the target's memory the page that can be read at `address` belongs.
+    pub fn belongs(&self, address: u64) -> u64 {
+        let of =
+            |shadow: &&Shadow| (shadow.copy..shadow.copy + (shadow.end - shadow.start)).contains(&address);
+        self.shadows.iter().find(of).map_or(address, |shadow| address - shadow.copy + shadow.start)
+    }
+
+    /// Makes a private region readable; gives the address at which its pages can be read then.
+    fn uncover(&mut self, vma: &Vma, contents: Contents<'_>) -> Result<u64, Failure> {
+        // SAFETY: this is the writer's copy of the region, or the target stands still until `hide_again`.
+        match unsafe { memory::mprotect(vma.start, vma.end - vma.start, prot::READ) } {
+            Ok(()) => Ok(vma.start),
+            // Sealed (mseal(2)).
+            Err(Errno::EPERM) => self.shadow(vma, contents),
+            Err(errno) => Err(Failure::Ask("mprotect", errno)),
+        }
+    }
+
+    /// Copies a region that can neither be read nor be made readable.
+    fn shadow(&mut self, vma: &Vma, contents: Contents<'_>) -> Result<u64, Failure> {
+        let memory = Memory::open()?;
+        let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let copy = unsafe { memory::mmap(0, vma.end - vma.start, prot::READ | prot::WRITE, flags, -1, 0) };
+        let copy = copy.map_err(Failure::Scratch)?;
+        self.shadows.push(Shadow { start: vma.start, end: vma.end, copy }).map_err(Failure::Scratch)?;
+        let (mut at, mut ranges) = (vma.start, [PageRegion::default(); 128]);
+        let whole = PageRegion { start: vma.start, end: vma.end, categories: page::PRESENT };
+        while at < vma.end {
+            let (count, next) = match contents {
+                Contents::Anonymous => self.map.next(at, vma.end, &mut ranges),
+                _ => {
+                    ranges.fill(whole);
+                    (1, vma.end)
+                }
+            };
+            for range in ranges.iter().take(count).filter(|range| range.categories & page::GUARD == 0) {
+                // SAFETY: the copy is as long as the region, and nobody else knows it.
+                unsafe { memory.copy(range.start, range.end, range.start - vma.start + copy) };
+            }
+            at = next;
+        }
+        memory.close();
+        Ok(copy)
+    }
+
     /// Appends the `PT_LOAD`s of a region.
     pub fn add(&mut self, vma: &Vma, contents: Contents<'_>) -> Result<Found, Failure> {
-        let mut region = RegionRuns { vma: *vma, run: None, end: vma.start };
+        let mut region = RegionRuns { vma: *vma, run: None, end: vma.start, copy: vma.start };
         let mut found = Found::default();
         if contents != Contents::None {
             if vma.prot & prot::READ == 0 && vma.shared == 0 {
-                // SAFETY: this is the writer's copy of the region, or the target stands still until `hide_again`.
-                unsafe { memory::mprotect(vma.start, vma.end - vma.start, prot::READ) }
-                    .map_err(|errno| Failure::Ask("mprotect", errno))?;
+                region.copy = self.uncover(vma, contents)?;
             }
             match contents {
                 Contents::File => self.file(&mut region, None, &mut found)?,
@@ -106,7 +161,7 @@ impl Pages {
         let (mut at, end) = (region.vma.start, region.vma.end);
         let mut buf = [PageRegion::default(); 128];
         while at < end {
-            let (count, next) = self.next(at, end, &mut buf);
+            let (count, next) = self.map.next(at, end, &mut buf);
             for part in buf.iter().take(count) {
                 if part.categories & page::GUARD != 0 {
                     found.flags |= region_flag::GUARDS;
@@ -133,7 +188,7 @@ impl Pages {
         let (mut at, end) = (region.vma.start, region.vma.end);
         let mut buf = [PageRegion::default(); 128];
         while at < end {
-            let (count, next) = self.next(at, end, &mut buf);
+            let (count, next) = self.map.next(at, end, &mut buf);
             for part in buf.iter().take(count) {
                 if part.categories & page::FILE != 0 {
                     continue;
@@ -194,7 +249,8 @@ impl Pages {
             return Ok(());
         }
         // SAFETY: the advice only makes pages present.
-        if unsafe { memory::madvise(start, end - start, advice::POPULATE_READ) }.is_ok() {
+        if region.is_copied() || unsafe { memory::madvise(start, end - start, advice::POPULATE_READ) }.is_ok()
+        {
             return self.nonzero(region, start, end, RUN_CLEAN);
         }
         let mut at = start;
@@ -211,71 +267,15 @@ impl Pages {
     fn nonzero(&mut self, region: &mut RegionRuns, start: u64, end: u64, kind: u64) -> Result<(), Failure> {
         let mut at = start;
         while at < end {
-            // SAFETY: the kernel says that these pages exist, and they can be read.
-            let bytes = unsafe { core::slice::from_raw_parts(at as *const u8, PAGE as usize) };
+            let readable = at - region.vma.start + region.copy;
+            // SAFETY: the kernel says that these pages exist, and they can be read; or it is a copy.
+            let bytes = unsafe { core::slice::from_raw_parts(readable as *const u8, PAGE as usize) };
             if !is_zero(bytes) {
                 region.run(self, at, at + PAGE, kind)?;
             }
             at += PAGE;
         }
         Ok(())
-    }
-
-    /// Ranges of existing pages in `start..end`, in order: how many, and where the next call goes on.
-    fn next(&mut self, start: u64, end: u64, out: &mut [PageRegion; 128]) -> (usize, u64) {
-        let present = page::PRESENT | page::SWAPPED;
-        loop {
-            let guard = if self.how == How::ScanGuards { page::GUARD } else { 0 };
-            match self.how {
-                How::ScanGuards | How::Scan => {
-                    let scan = Scan {
-                        any_of: present | guard,
-                        none_of: page::PFNZERO,
-                        report: present | guard | page::FILE | page::HUGE,
-                        max_pages: 0,
-                    };
-                    match memory::scan_pages(self.pagemap, start, end, scan, out) {
-                        Ok((count, walked)) => return (count, if walked > start { walked } else { end }),
-                        Err(Errno::EINVAL) if guard != 0 => self.how = How::Scan,
-                        Err(_) => self.how = How::Entries,
-                    }
-                }
-                How::Entries => match self.entries(start, end, out) {
-                    Some(result) => return result,
-                    None => self.how = How::Nothing,
-                },
-                How::Nothing => {
-                    if let Some(first) = out.first_mut() {
-                        *first = PageRegion { start, end, categories: present };
-                    }
-                    return (1, end);
-                }
-            }
-        }
-    }
-
-    /// The same from the entries of the page map (admin-guide/mm/pagemap): bit 63 present, 62 swapped, 61 of a file, 58 guard.
-    fn entries(&mut self, start: u64, end: u64, out: &mut [PageRegion; 128]) -> Option<(usize, u64)> {
-        let mut entries = [0u64; 128];
-        let want = ((end - start) / PAGE).min(entries.len() as u64) as usize;
-        // SAFETY: the bytes of an array of integers.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), want * 8) };
-        let read = fd::read_at(self.pagemap, bytes, start / PAGE * 8).ok()? / 8;
-        if read == 0 {
-            return None;
-        }
-        let mut count = 0;
-        for (i, entry) in entries.iter().take(read.min(want)).enumerate() {
-            let bit = |n: u32, category: u64| if entry >> n & 1 != 0 { category } else { 0 };
-            let categories =
-                bit(63, page::PRESENT) | bit(62, page::SWAPPED) | bit(61, page::FILE) | bit(58, page::GUARD);
-            if categories & (page::PRESENT | page::SWAPPED | page::GUARD) != 0 {
-                let at = start + i as u64 * PAGE;
-                *out.get_mut(count)? = PageRegion { start: at, end: at + PAGE, categories };
-                count += 1;
-            }
-        }
-        Some((count, start + read as u64 * PAGE))
     }
 }
 
@@ -296,9 +296,16 @@ struct RegionRuns {
     run: Option<Run>,
     /// Everything below has its `PT_LOAD`, but for `run`.
     end: u64,
+    /// Where the region's pages can be read: in place, or in a shadow.
+    copy: u64,
 }
 
 impl RegionRuns {
+    /// Whether the pages are read in a shadow.
+    fn is_copied(&self) -> bool {
+        self.copy != self.vma.start
+    }
+
     /// Adds pages behind all others.
     fn run(&mut self, pages: &mut Pages, start: u64, end: u64, kind: u64) -> Result<(), Failure> {
         match &mut self.run {

@@ -1,5 +1,6 @@
 //! From the lines of the map to the regions of the image: attributes, files and runs.
 
+use crate::attributes;
 use crate::helper::{Snapshot, Stop};
 use crate::maps::Vma;
 use crate::message::{Failure, Kind};
@@ -8,10 +9,8 @@ use crate::pages::{Contents, Pages};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use image::format::{MappedFile, NONE, Region, Time, region_flag, region_kind};
-use image::lines::{Lines, LinesError};
-use image::maps::{LONGEST_LINE, parse_line};
-use image::smaps::{VmFlags, trait_flag, vm_flags};
-use sys::fd::{self, open_flag};
+use image::smaps::trait_flag;
+use sys::fd;
 use sys::memory::{self, prot};
 
 /// The tables that describe the address space.
@@ -31,17 +30,16 @@ impl Regions {
 }
 
 /// Makes the regions of the snapshot's map, and finds their runs.
-pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
+pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
+    complete(snapshot, scratch)?;
     let memory = Failure::Scratch;
     let mut found =
         Regions { regions: Growing::new().map_err(memory)?, files: Growing::new().map_err(memory)? };
-    let mut attributes = Attributes::open()?;
     for vma in snapshot.vmas.iter() {
-        let flags = attributes.of(vma)?;
-        if let Some(kind) = unrestorable(vma, flags, scratch) {
+        if let Some(kind) = unrestorable(vma, scratch) {
             return Err(Failure::Region(vma.start, kind).into());
         }
-        let region = describe(vma, flags.region, snapshot, scratch, &mut found)?;
+        let region = describe(vma, snapshot, scratch, &mut found)?;
         let contents = contents(&region, snapshot);
         let first_load = pages.loads.len();
         let runs = pages.add(vma, contents)?;
@@ -53,39 +51,50 @@ pub fn find(snapshot: &Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Re
         };
         found.regions.push(region).map_err(memory)?;
     }
-    attributes.close();
     Ok(found)
 }
 
 /// Tells everything in the attributes of the map that a save would refuse.
-pub fn check(snapshot: &Snapshot, scratch: &Scratch, report: &mut Report) -> Result<(), Stop> {
-    let mut attributes = Attributes::open()?;
+pub fn check(snapshot: &mut Snapshot, scratch: &Scratch, report: &mut Report) -> Result<(), Stop> {
+    complete(snapshot, scratch)?;
     for vma in snapshot.vmas.iter() {
-        if let Some(kind) = unrestorable(vma, attributes.of(vma)?, scratch) {
+        if let Some(kind) = unrestorable(vma, scratch) {
             report.refuse(Failure::Region(vma.start, kind))?;
         }
     }
-    attributes.close();
+    Ok(())
+}
+
+/// Fills in the attributes of the map, if that was not done before.
+fn complete(snapshot: &mut Snapshot, scratch: &Scratch) -> Result<(), Stop> {
+    if snapshot.has_attributes {
+        return Ok(());
+    }
+    let smaps = attributes::open()?;
+    let result = attributes::read(smaps, &mut snapshot.vmas, scratch.range().0);
+    let _ = fd::close(smaps);
+    snapshot.process.flags |= result?;
+    snapshot.has_attributes = true;
     Ok(())
 }
 
 /// Why a region cannot be restored.
-fn unrestorable(vma: &Vma, flags: VmFlags, scratch: &Scratch) -> Option<Kind> {
+fn unrestorable(vma: &Vma, scratch: &Scratch) -> Option<Kind> {
     let refuse = |what, advice| Some(Kind { what, advice });
     let of_kernel = scratch.blob(vma.name).starts_with(b"[v");
-    if flags.traits & trait_flag::HUGETLB != 0 {
+    if vma.traits & trait_flag::HUGETLB != 0 {
         return refuse(
             "made of huge pages of hugetlbfs",
             "use transparent huge pages (madvise MADV_HUGEPAGE)",
         );
     }
-    if flags.traits & trait_flag::USERFAULT != 0 {
+    if vma.traits & trait_flag::USERFAULT != 0 {
         return refuse("watched by userfaultfd", "unregister it before the save");
     }
-    if flags.traits & trait_flag::SHADOW_STACK != 0 {
+    if vma.traits & trait_flag::SHADOW_STACK != 0 {
         return refuse("a shadow stack", "run without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)");
     }
-    if flags.traits & (trait_flag::DEVICE | trait_flag::MIXED) != 0 && !of_kernel {
+    if vma.traits & (trait_flag::DEVICE | trait_flag::MIXED) != 0 && !of_kernel {
         return refuse("memory of a device", "unmap it before the save");
     }
     None
@@ -113,7 +122,6 @@ pub fn hide_again(snapshot: &Snapshot) {
 
 fn describe(
     vma: &Vma,
-    flags: u32,
     snapshot: &Snapshot,
     scratch: &mut Scratch,
     found: &mut Regions,
@@ -123,7 +131,8 @@ fn describe(
         end: vma.end,
         prot: vma.prot,
         kind: region_kind::ANON,
-        flags: flags | if vma.shared != 0 { region_flag::SHARED } else { 0 },
+        flags: vma.flags | if vma.shared != 0 { region_flag::SHARED } else { 0 },
+        pkey: vma.pkey,
         file: NONE,
         offset: vma.offset,
         ..Region::default()
@@ -196,66 +205,4 @@ fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, St
 /// Enough of a device number to tell two files of one inode number apart.
 fn low(dev: u64) -> u32 {
     dev as u32
-}
-
-/// The attributes of regions, from `/proc/self/smaps`, read along with the map.
-struct Attributes {
-    smaps: i32,
-    lines: Lines<LONGEST_LINE>,
-    /// The region that the text is at, and its flags.
-    at: Option<(u64, u64, VmFlags)>,
-}
-
-const SMAPS: &str = "/proc/self/smaps";
-
-impl Attributes {
-    fn open() -> Result<Self, Stop> {
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let smaps = fd::open_at(fd::AT_FDCWD, b"/proc/self/smaps\0", flags, 0)
-            .map_err(|e| Failure::Proc(SMAPS, e))?;
-        Ok(Self { smaps, lines: Lines::new(), at: None })
-    }
-
-    fn close(&self) {
-        let _ = fd::close(self.smaps);
-    }
-
-    /// The flags of the region at `vma`: those of the text's region that covers its start. The text may have fewer regions (those that a
-    /// child does not get) and wider ones.
-    fn of(&mut self, vma: &Vma) -> Result<VmFlags, Stop> {
-        loop {
-            match self.at {
-                Some((start, _, _)) if vma.start < start => return Ok(VmFlags::default()),
-                Some((_, end, flags)) if vma.start < end => return Ok(flags),
-                _ => {
-                    if !self.advance()? {
-                        return Ok(VmFlags::default());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads on to the end of the next region's text; false at the end.
-    fn advance(&mut self) -> Result<bool, Stop> {
-        let smaps = self.smaps;
-        let mut region = None;
-        loop {
-            match self.lines.next_line(&mut |buf| fd::read(smaps, buf)) {
-                Ok(Some(line)) => {
-                    if let Some(flags) = vm_flags(line) {
-                        let (start, end) = region.ok_or(Failure::ProcText(SMAPS))?;
-                        self.at = Some((start, end, flags));
-                        return Ok(true);
-                    }
-                    if let Some(line) = parse_line(line) {
-                        region = Some((line.start, line.end));
-                    }
-                }
-                Ok(None) => return Ok(false),
-                Err(LinesError::Read(errno)) => return Err(Failure::Proc(SMAPS, errno).into()),
-                Err(LinesError::TooLong) => return Err(Failure::ProcText(SMAPS).into()),
-            }
-        }
-    }
 }

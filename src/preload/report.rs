@@ -3,9 +3,9 @@
 //! A failure is one line on the program's standard error. Besides, a requester that sent the signal by rt_sigqueueinfo(2) can get every step as
 //! a line of text over a pipe of its own: `docs/protocol.md`. Both are best effort: nobody waits for a reader.
 
-use crate::file::ImageFile;
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
+use crate::sink::Sink;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::signal::Info;
@@ -156,7 +156,7 @@ impl Report {
     }
 
     /// The image has its name.
-    pub fn saved(&self, file: &ImageFile) {
+    pub fn saved(&self, sink: &Sink) {
         if self.fd < 0 {
             return;
         }
@@ -170,7 +170,7 @@ impl Report {
         line.text(" total_us=").dec(total / 1000);
         let short = line.as_bytes().len();
         line.text(" path=");
-        file.path(&mut line);
+        sink.describe(&mut line);
         if line.is_full() {
             line.truncate(short);
         }

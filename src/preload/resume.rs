@@ -2,6 +2,8 @@
 
 use crate::arrival::{Arrival, ckpt_entered, ckpt_released};
 use core::sync::atomic::{AtomicU32, Ordering};
+use image::format::Owner;
+use image::owners::TID_MASK;
 use sys::{memory, thread};
 
 /// How often this line of processes was saved. Part of the image.
@@ -13,8 +15,15 @@ pub fn next_generation() -> u32 {
 }
 
 /// Called by `ckpt_resume` in the thread that led the save, on the leader's stack.
-pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, length: u64, hole: u64, threads: u32) {
-    ckpt_thread_resumed(arrival);
+pub extern "C" fn ckpt_resumed(
+    arrival: &mut Arrival,
+    length: u64,
+    hole: u64,
+    threads: u32,
+    owners: *const Owner,
+    count: u64,
+) {
+    ckpt_thread_resumed(arrival, owners, count);
     crate::background::forget();
     crate::api::restarted();
     crate::threads::forget();
@@ -35,8 +44,9 @@ pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, length: u64, hole: u64, th
 }
 
 /// Called by `ckpt_resume` in each thread: its libc gets to know its new id.
-pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival) {
+pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival, owners: *const Owner, count: u64) {
     tell_libc(arrival.tid_address, arrival.tid);
+    tell_locks(arrival, owners, count);
     if !arrival.leads() {
         crate::threads::redeliver(arrival);
     }
@@ -48,6 +58,25 @@ pub fn prepare() {
     unsafe {
         ckpt_entered.store(0, Ordering::Relaxed);
         ckpt_released.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Writes the new thread id into the locks that the thread holds.
+fn tell_locks(arrival: &Arrival, owners: *const Owner, count: u64) {
+    let tid = thread::tid();
+    for number in 0..count as usize {
+        // SAFETY: the restarter passes that many, in the hole, at any alignment.
+        let owner = unsafe { owners.add(number).read_unaligned() };
+        if owner.thread != arrival.index || !owner.addr.is_multiple_of(4) {
+            continue;
+        }
+        // SAFETY: the writer found the word inside a lock, in memory that was restored since.
+        let word = unsafe { &*(owner.addr as *const AtomicU32) };
+        let old = word.load(Ordering::Relaxed);
+        if old & TID_MASK == arrival.tid {
+            // Nobody else changes it: every thread of the process is here.
+            word.store(old & !TID_MASK | tid, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The image, written in one forward pass: everything is sized before the first byte goes out.
 
-use crate::file::ImageFile;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::notes;
@@ -9,21 +8,23 @@ use crate::process;
 use crate::regions::{self, Regions};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
+use crate::sink::Sink;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
-use image::elf::Phdr;
-use image::format::{CHUNK, RUN_OBJECT};
+use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT};
+use image::owners::{Ids, find};
 use image::plain::{bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
 use sys::Errno;
 use sys::fd::{self, IoVec};
+use sys::memory;
 
 /// Writes the image of `snapshot` to `file`.
 pub fn write(
     job: &Job,
     snapshot: &mut Snapshot,
     scratch: &mut Scratch,
-    file: &ImageFile,
+    sink: &mut Sink,
     report: &mut Report,
 ) -> Result<(), Stop> {
     let mut pages = Pages::new()?;
@@ -41,7 +42,8 @@ pub fn write(
     let front = crc32c_append(layout.front_crc(), bytes_of(&note_phdr));
     seal(&mut notes, &layout, crc32c_append(front, bytes_of_slice(&pages.loads)))
         .ok_or(Failure::ProcText("the image's own layout"))?;
-    let out = file.fd;
+    sink.start(report.target)?;
+    let out = sink.fd();
     report.size = [layout.file_len, layout.data_len];
     write_all(out, bytes_of(&layout.ehdr()))?;
     if let Some(section) = layout.section_zero() {
@@ -51,9 +53,17 @@ pub fn write(
     write_all(out, bytes_of_slice(&pages.loads))?;
     write_all(out, &notes)?;
     write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
-    let sums = write_pages(out, &pages.loads, &snapshot.contents.bytes, report)?;
-    write_all(out, bytes_of(&sums_header(&sums)))?;
+    let mut ids = Growing::<u32>::new().map_err(Failure::Scratch)?;
+    for thread in snapshot.threads.iter() {
+        ids.push(thread.tid).map_err(Failure::Scratch)?;
+    }
+    let mut owners = Owners::new()?;
+    let sums = write_pages(out, &pages, &snapshot.contents.bytes, &ids, &mut owners, report)?;
+    write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
+    write_all(out, bytes_of_slice(&owners.table))?;
+    ids.unmap();
+    owners.table.unmap();
     regions::hide_again(snapshot);
     regions.unmap();
     pages.unmap();
@@ -99,8 +109,10 @@ fn lay_out(
 /// Writes the page data, and sums each chunk while it is in the cache.
 fn write_pages(
     out: i32,
-    loads: &[Phdr],
+    pages: &Pages,
     objects: &[u8],
+    ids: &[u32],
+    owners: &mut Owners,
     report: &mut Report,
 ) -> Result<Growing<u32>, Failure> {
     /// Parts of one writev(2) call: a chunk has at most 64 pages.
@@ -110,14 +122,18 @@ fn write_pages(
     let mut used = 0;
     let mut sum = 0;
     let mut copies = Copies::new()?;
-    let by_address = loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
-    let pieces = by_address.map(|load| Piece { addr: load.p_vaddr, len: load.p_filesz });
+    let ids = Ids::new(ids);
+    let by_address = pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
+    let pieces = by_address.map(|load| Piece { addr: pages.readable(load.p_vaddr), len: load.p_filesz });
     let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
     for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
         let addr = copies.of_live(&cut);
         // SAFETY: the run was found readable, in memory that nobody changes now; or it is a copy.
         let bytes = unsafe { core::slice::from_raw_parts(addr as *const u8, cut.len as usize) };
         sum = crc32c_append(sum, bytes);
+        if let Some(ids) = ids {
+            owners.find_in(bytes, pages.belongs(cut.addr), ids)?;
+        }
         if let Some(part) = parts.get_mut(used) {
             *part = IoVec { base: addr as usize, len: cut.len as usize };
             used += 1;
@@ -132,6 +148,39 @@ fn write_pages(
     }
     copies.buf.unmap();
     Ok(sums)
+}
+
+/// The owners of locks that have gone by.
+struct Owners {
+    table: Growing<Owner>,
+    used: usize,
+}
+
+impl Owners {
+    fn new() -> Result<Self, Failure> {
+        let mut table = Growing::new().map_err(Failure::Scratch)?;
+        table.extend_zeros(OWNERS as usize).map_err(Failure::Scratch)?;
+        Ok(Self { table, used: 0 })
+    }
+
+    /// Looks at a piece of page data that belongs at `addr`.
+    fn find_in(&mut self, bytes: &[u8], addr: u64, ids: Ids<'_>) -> Result<(), Failure> {
+        let mut count = self.used;
+        // A lock may lie across the edge of a piece.
+        let beyond = |at: isize| {
+            let place = addr.wrapping_add_signed(at as i64);
+            // SAFETY: the kernel says that the word can be read.
+            memory::is_readable(place).then(|| unsafe { (place as *const u64).read_unaligned() })
+        };
+        find(bytes, ids, beyond, |at, thread| {
+            if let Some(owner) = self.table.get_mut(count) {
+                *owner = Owner { addr: addr.wrapping_add(at as u64), thread, reserved: 0 };
+            }
+            count += 1;
+        });
+        self.used = count;
+        if count > self.table.len() { Err(Failure::Locks) } else { Ok(()) }
+    }
 }
 
 /// Copies of pages that change while they are written: the stack that the writer itself runs on is part of the image. What is summed

@@ -315,3 +315,12 @@ pub fn set_length(fd: i32, len: u64) -> Result<()> {
     // SAFETY: no memory is involved.
     unsafe { sc!(ftruncate, fd, len) }.map(drop)
 }
+
+/// dup2(2): the new descriptor is open across execve(2), also when it is the old one.
+pub fn duplicate(from: i32, to: i32) -> Result<()> {
+    if from == to {
+        return control(from, fcntl::SETFD, 0).map(drop);
+    }
+    // SAFETY: no memory is involved.
+    unsafe { sc!(dup2, from, to) }.map(drop)
+}

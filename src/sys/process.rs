@@ -270,3 +270,26 @@ pub fn capabilities() -> Result<u64> {
     let [low, _, _, high, ..] = sets;
     Ok(u64::from(high) << 32 | u64::from(low))
 }
+
+/// kill(2) with SIGKILL.
+pub fn kill(pid: u32) {
+    // SAFETY: no memory is involved.
+    let _ = unsafe { sc!(kill, pid, 9) };
+}
+
+/// execve(2). Comes back only with an error.
+///
+/// # Safety
+///
+/// `argv` and `envp` are arrays of strings that end with a null.
+pub unsafe fn execute(
+    path: &[u8],
+    argv: *const *const u8,
+    envp: *const *const core::ffi::c_char,
+) -> Result<()> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the caller answers for the arrays; `path` ends with a NUL.
+    unsafe { sc!(execve, path.as_ptr(), argv, envp) }.map(drop)
+}

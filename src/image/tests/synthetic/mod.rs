@@ -250,8 +250,10 @@ impl Parts {
         file.extend(&self.data);
         assert_eq!(layout.sums_off, file.len() as u64);
         let sums: Vec<u32> = self.data.chunks(CHUNK as usize).map(crc32c).collect();
-        file.extend(bytes_of(&sums_header(&sums)));
+        let owners = vec![Owner::default(); OWNERS as usize];
+        file.extend(bytes_of(&sums_header(&sums, &owners, 0)));
         file.extend(bytes_of_slice(&sums));
+        file.extend(bytes_of_slice(&owners));
         assert_eq!(layout.file_len, file.len() as u64);
         (layout, file)
     }

@@ -1,0 +1,252 @@
+//! Finding the words by which a libc's lock names the thread that holds it.
+//!
+//! A restarted thread has a new id, but a lock that it holds says the old one: its owner could neither lock it again nor unlock it. No list in the
+//! process names all such locks, so the writer looks for them in the memory that goes by: a word that is the id of one of the threads, inside
+//! what can only be a lock that is held. The layouts are ABI, because programs allocate locks themselves:
+//!
+//! | lock | bytes around the word |
+//! | --- | --- |
+//! | glibc `pthread_mutex_t` | lock 4, count 4, **owner 4**, nusers 4, kind 4, spins 2, elision 2, list 16; `lock` too, if robust or priority-inheriting |
+//! | glibc `pthread_rwlock_t` | readers 4, writers 4, two futexes 8, zero 8, **writer 4**, shared 4, zero 16, flags 4 |
+//! | musl `pthread_mutex_t` | type 4, **lock 4**, waiters 4, pad 4, pad 4, count 4, list 16 |
+//!
+//! Only recursive, error-checking, robust and priority-inheriting mutexes look at their owner; the others are left alone.
+
+/// The low bits of a futex word that hold a thread id (`FUTEX_TID_MASK`, include/uapi/linux/futex.h).
+pub const TID_MASK: u32 = 0x3fff_ffff;
+
+/// What a lock needs before and behind the aligned eight bytes that hold the word.
+const BEFORE: usize = 24;
+const BEHIND: usize = 40;
+
+/// The ids that are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<'a> {
+    by_index: &'a [u32],
+    first: u32,
+    span: u32,
+}
+
+impl<'a> Ids<'a> {
+    /// The ids of all threads by index. `None` when there is none.
+    pub fn new(ids: &'a [u32]) -> Option<Self> {
+        let (first, last) = (*ids.iter().min()?, *ids.iter().max()?);
+        Some(Self { by_index: ids, first, span: last - first })
+    }
+
+    /// The index of the thread with an id.
+    fn thread(&self, tid: u32) -> Option<u32> {
+        if (tid & TID_MASK).wrapping_sub(self.first) > self.span {
+            return None;
+        }
+        self.by_index.iter().position(|known| *known == tid & TID_MASK).map(|index| index as u32)
+    }
+}
+
+/// Tells `found` the offset in `bytes` of each word that names an owner, and the index of the thread. `bytes` begins at a multiple of 8. A lock
+/// that is not wholly inside is asked for with `word`: the eight bytes at an offset, which may be negative or behind the end.
+pub fn find(
+    bytes: &[u8],
+    ids: Ids<'_>,
+    mut word: impl FnMut(isize) -> Option<u64>,
+    mut found: impl FnMut(usize, u32),
+) {
+    let (blocks, _) = bytes.as_chunks::<64>();
+    for (number, block) in blocks.iter().enumerate() {
+        if !may_have(block, ids) {
+            continue;
+        }
+        for (at, part) in block.as_chunks::<8>().0.iter().enumerate() {
+            let offset = number * 64 + at * 8;
+            let value = u64::from_le_bytes(*part);
+            let inside = offset >= BEFORE && offset + BEHIND <= bytes.len();
+            let mut around = |delta: isize| {
+                let place = offset.checked_add_signed(delta);
+                match place.and_then(|place| bytes.get(place..)).and_then(<[u8]>::first_chunk) {
+                    Some(bytes) => Some(u64::from_le_bytes(*bytes)),
+                    None if inside => None,
+                    None => word(offset as isize + delta),
+                }
+            };
+            look(value, offset, ids, &mut around, &mut found);
+        }
+    }
+}
+
+/// Whether a block has a 32-bit word in the range of the ids.
+#[inline]
+fn may_have(block: &[u8; 64], ids: Ids<'_>) -> bool {
+    use core::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_cmpgt_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi32, _mm_setzero_si128, _mm_sub_epi32, _mm_xor_si128,
+    };
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe {
+        let mask = _mm_set1_epi32(TID_MASK as i32);
+        let first = _mm_set1_epi32(ids.first as i32);
+        // Unsigned "not above" by signed comparison: both sides are moved by half the range.
+        let half = _mm_set1_epi32(i32::MIN);
+        let above = _mm_set1_epi32((ids.span.wrapping_add(1) ^ 1 << 31) as i32);
+        let mut any = _mm_setzero_si128();
+        for part in block.as_chunks::<16>().0 {
+            // SAFETY: the part has the 16 bytes that are loaded, and the load takes any alignment.
+            let words = _mm_loadu_si128(part.as_ptr().cast::<__m128i>());
+            let relative = _mm_sub_epi32(_mm_and_si128(words, mask), first);
+            any = _mm_or_si128(any, _mm_cmpgt_epi32(above, _mm_xor_si128(relative, half)));
+        }
+        _mm_movemask_epi8(any) != 0
+    }
+}
+
+fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+/// Looks at one aligned word of eight bytes and what is around it.
+fn look(
+    value: u64,
+    offset: usize,
+    ids: Ids<'_>,
+    around: &mut impl FnMut(isize) -> Option<u64>,
+    found: &mut impl FnMut(usize, u32),
+) {
+    let (low, high) = halves(value);
+    if let Some(thread) = ids.thread(low).filter(|_| low & !TID_MASK == 0 && high <= 1) {
+        match glibc_mutex(low, high, around) {
+            Some(lock_too) => {
+                found(offset, thread);
+                if lock_too {
+                    found(offset.wrapping_sub(8), thread);
+                }
+            }
+            None => {
+                if glibc_rwlock(around).is_some() {
+                    found(offset, thread);
+                }
+            }
+        }
+    } else if let Some(thread) = ids.thread(high)
+        && musl_mutex(low, around).is_some()
+    {
+        found(offset + 4, thread);
+    }
+}
+
+/// Whether the word is the owner of a glibc mutex that looks at it, and if so, whether its lock names the owner as well.
+fn glibc_mutex(owner: u32, users: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<bool> {
+    const RECURSIVE: u32 = 1;
+    const ERRORCHECK: u32 = 2;
+    const ROBUST: u32 = 16;
+    const PRIO_INHERIT: u32 = 32;
+    const KNOWN: u32 = 0x3ff;
+    let (lock, count) = halves(around(-8)?);
+    let (kind, spins) = halves(around(8)?);
+    if users != 1 || kind & !KNOWN != 0 || spins >> 16 != 0 || count > 1 << 20 {
+        return None;
+    }
+    if kind & (ROBUST | PRIO_INHERIT) != 0 {
+        return (lock & TID_MASK == owner).then_some(true);
+    }
+    let looks = match kind & 3 {
+        RECURSIVE => count >= 1,
+        ERRORCHECK => count == 0,
+        _ => false,
+    };
+    (looks && matches!(lock & 3, 1 | 2) && around(16)? == 0 && around(24)? == 0).then_some(false)
+}
+
+/// Whether the word is the writer of a glibc read-write lock.
+fn glibc_rwlock(around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
+    /// Both phases: held for writing.
+    const WRITING: u32 = 3;
+    let (readers, writers) = halves(around(-24)?);
+    let (phase, futex) = halves(around(-16)?);
+    let held = readers & WRITING == WRITING && writers < 1 << 16 && phase <= 3 && futex <= 3;
+    (held && around(-8)? == 0 && around(8)? == 0 && around(16)? == 0 && around(24)? as u32 <= 3).then_some(())
+}
+
+/// Whether the upper half of the word is the lock of a musl mutex that names its owner.
+fn musl_mutex(kind: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
+    const KNOWN: u32 = 0x8f;
+    let waiters = around(8)? as u32;
+    let (_, count) = halves(around(16)?);
+    let is_address = |word: u64| word != 0 && word.is_multiple_of(8) && word < 1 << 47;
+    let plausible = matches!(kind & 3, 1 | 2) && kind & !KNOWN == 0 && waiters < 1 << 16 && count < 1 << 20;
+    (plausible && is_address(around(24)?) && is_address(around(32)?)).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const TID: u32 = 28_252;
+
+    fn found_in(words: &[u32]) -> Vec<(usize, u32)> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut all = Vec::new();
+        let ids = [TID, TID + 5];
+        find(&bytes, Ids::new(&ids).unwrap(), |_| None, |at, thread| all.push((at, thread)));
+        all
+    }
+
+    /// A block of zeros with words at a place.
+    fn at(place: usize, words: &[u32]) -> Vec<u32> {
+        let mut all = std::vec![0; 64];
+        all[place..place + words.len()].copy_from_slice(words);
+        all
+    }
+
+    #[test]
+    fn held_glibc_mutexes_that_look_at_their_owner_are_found() {
+        assert_eq!(found_in(&at(8, &[1, 2, TID, 1, 1])), [(40, 0)], "recursive, locked twice");
+        assert_eq!(found_in(&at(18, &[2, 0, TID + 5, 1, 2])), [(80, 1)], "error-checking, with waiters");
+        assert_eq!(
+            found_in(&at(8, &[TID | 1 << 31, 0, TID, 1, 16])),
+            [(40, 0), (32, 0)],
+            "robust, with waiters"
+        );
+        assert_eq!(found_in(&at(8, &[TID, 0, TID, 1, 32])), [(40, 0), (32, 0)], "priority-inheriting");
+    }
+
+    #[test]
+    fn what_is_no_held_lock_is_not() {
+        assert_eq!(found_in(&at(8, &[1, 0, TID, 1, 0])), [], "normal: does not look");
+        assert_eq!(found_in(&at(8, &[0, 0, TID, 1, 1])), [], "not locked");
+        assert_eq!(found_in(&at(8, &[1, 1, TID, 0, 1])), [], "no users");
+        assert_eq!(found_in(&at(8, &[1, 1, TID + 1, 1, 1])), [], "another's id in the range");
+        assert_eq!(found_in(&at(8, &[1, 1, TID, 1, 1, 0, 9])), [], "something where the list would be");
+        assert_eq!(found_in(&std::vec![TID; 64]), [], "ids without end");
+    }
+
+    #[test]
+    fn a_read_write_lock_held_for_writing_is_found() {
+        assert_eq!(found_in(&at(8, &[3, 0, 1, 1, 0, 0, TID, 0])), [(56, 0)]);
+        assert_eq!(found_in(&at(8, &[8, 0, 1, 1, 0, 0, TID, 0])), [], "held for reading");
+    }
+
+    #[test]
+    fn a_held_musl_mutex_is_found() {
+        assert_eq!(found_in(&at(8, &[1, TID, 0, 0, 0, 1, 0x1000, 1, 0x2000, 1])), [(36, 0)], "recursive");
+        assert_eq!(
+            found_in(&at(8, &[1, TID | 1 << 31, 3, 0, 0, 1, 0x1000, 1, 0x2000, 1])),
+            [(36, 0)],
+            "with waiters"
+        );
+        assert_eq!(found_in(&at(8, &[0, TID, 0, 0, 0, 1, 0x1000, 1, 0x2000, 1])), [], "normal");
+    }
+
+    #[test]
+    fn a_lock_across_an_edge_is_asked_for() {
+        let mut words = std::vec![0u32; 16];
+        words[0] = TID;
+        words[1] = 1;
+        words[2] = 1;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut all = Vec::new();
+        let ids = [TID];
+        let before = |at: isize| (at == -8).then_some(1 | 1 << 32);
+        find(&bytes, Ids::new(&ids).unwrap(), before, |at, thread| all.push((at, thread)));
+        assert_eq!(all, [(0, 0)]);
+    }
+}

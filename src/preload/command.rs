@@ -1,0 +1,87 @@
+//! A shell command that takes an image on its standard input. The writer runs it, never the program.
+
+use crate::config::{self, PATH_MAX};
+use crate::message::Failure;
+use sys::fd::{self, fcntl, open_flag};
+use sys::line::Line;
+use sys::process;
+
+/// The command.
+pub struct Command {
+    text: Line<PATH_MAX>,
+    /// The writing end of its standard input, or -1.
+    pub fd: i32,
+    pid: u32,
+}
+
+impl Command {
+    /// One that is not running yet.
+    pub fn new(text: &[u8]) -> Self {
+        let mut line = Line::new();
+        line.bytes(text).bytes(b"\0");
+        Self { text: line, fd: -1, pid: 0 }
+    }
+
+    /// Runs it: `/bin/sh -c`, with the program's environment and working directory.
+    pub fn start(&mut self, target: i32) -> Result<(), Failure> {
+        let [input, output] = fd::pipe(open_flag::CLOEXEC).map_err(Failure::Command)?;
+        // SAFETY: the child uses raw system calls and its own copy of the stack only.
+        match unsafe { process::fork_silently() } {
+            Ok(0) => self.become_it(input, target),
+            Ok(pid) => {
+                let _ = fd::close(input);
+                (self.pid, self.fd) = (pid, output);
+                Ok(())
+            }
+            Err(errno) => {
+                let _ = (fd::close(input), fd::close(output));
+                Err(Failure::Command(errno))
+            }
+        }
+    }
+
+    fn become_it(&self, input: i32, target: i32) -> ! {
+        /// What shells say of a command that cannot be run.
+        const CANNOT_RUN: i32 = 126;
+        let flags = open_flag::WRONLY | open_flag::APPEND | open_flag::NOCTTY | open_flag::CLOEXEC;
+        let errors = fd::open_at(target, b"fd/2\0", flags, 0)
+            .or_else(|_| fd::open_at(fd::AT_FDCWD, b"/dev/null\0", flags, 0))
+            .unwrap_or(-1);
+        // Out of the way of 0, 1 and 2 first, which may be any of them now.
+        let [input, errors] =
+            [input, errors].map(|fd| fd::control(fd, fcntl::DUPFD_CLOEXEC, 3).map_or(-1, |fd| fd as i32));
+        for (from, to) in [(input, 0), (errors, 1), (errors, 2)] {
+            let _ = fd::duplicate(from, to);
+        }
+        let _ = sys::signal::set_mask(0);
+        let argv =
+            [b"/bin/sh\0".as_ptr(), b"-c\0".as_ptr(), self.text.as_bytes().as_ptr(), core::ptr::null()];
+        // SAFETY: the arguments are strings and end with a null; the environment is the program's.
+        let _ = unsafe { process::execute(b"/bin/sh\0", argv.as_ptr(), config::environment()) };
+        process::exit_group(CANNOT_RUN)
+    }
+
+    /// Closes its input and waits until it has ended.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        let _ = fd::close(self.fd);
+        self.fd = -1;
+        match process::wait_for(self.pid) {
+            Ok(0) => Ok(()),
+            Ok(status) => Err(Failure::CommandFailed(status)),
+            Err(errno) => Err(Failure::Command(errno)),
+        }
+    }
+
+    /// Ends it: half an image must not look like a whole one.
+    pub fn discard(&mut self) {
+        if self.fd >= 0 {
+            process::kill(self.pid);
+            let _ = self.finish();
+        }
+    }
+
+    /// Appends its text.
+    pub fn describe<const N: usize>(&self, line: &mut Line<N>) {
+        line.text("|").escaped(self.text.as_bytes().strip_suffix(b"\0").unwrap_or_default());
+    }
+}

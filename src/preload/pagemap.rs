@@ -1,0 +1,128 @@
+//! Which pages of a range exist, as the page map of a process tells (`/proc/PID/pagemap`; admin-guide/mm/pagemap).
+
+use image::format::PAGE;
+use sys::Errno;
+use sys::fd::{self, open_flag};
+use sys::memory::{self, PageRegion, Scan, page};
+
+/// A page map.
+pub struct PageMap {
+    fd: i32,
+    how: How,
+}
+
+/// How the kernel tells which pages exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// `PAGEMAP_SCAN` with guard pages (Linux 6.15).
+    ScanGuards,
+    /// `PAGEMAP_SCAN` (Linux 6.7).
+    Scan,
+    /// Entries.
+    Entries,
+    /// It does not: every page counts as existing.
+    Nothing,
+}
+
+/// What one call can give.
+pub type Ranges = [PageRegion; 128];
+
+impl PageMap {
+    /// The page map of this process.
+    pub fn open() -> Self {
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+        Self::of(fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1))
+    }
+
+    /// The page map behind a descriptor; it may be another process's. A negative one knows nothing.
+    pub fn of(fd: i32) -> Self {
+        Self { fd, how: if fd < 0 { How::Nothing } else { How::ScanGuards } }
+    }
+
+    /// Closes it.
+    pub fn close(&self) {
+        if self.fd >= 0 {
+            let _ = fd::close(self.fd);
+        }
+    }
+
+    /// Whether [`PageMap::next`] would find any page in `start..end`; `None` when nobody knows.
+    pub fn has_any(&mut self, start: u64, end: u64) -> Option<bool> {
+        let mut at = start;
+        let mut ranges = [PageRegion::default(); 128];
+        while at < end {
+            let (count, next) = self.scan(at, end, 1, &mut ranges);
+            if self.how == How::Nothing {
+                return None;
+            }
+            if count > 0 {
+                return Some(true);
+            }
+            at = next;
+        }
+        Some(false)
+    }
+
+    /// Ranges of existing pages in `start..end`, in order: how many, and where the next call goes on. Pages that show the kernel's zero
+    /// page do not count.
+    pub fn next(&mut self, start: u64, end: u64, out: &mut Ranges) -> (usize, u64) {
+        self.scan(start, end, 0, out)
+    }
+
+    /// The same, stopping after `most` pages if that is not zero and the kernel can.
+    fn scan(&mut self, start: u64, end: u64, most: u64, out: &mut Ranges) -> (usize, u64) {
+        let present = page::PRESENT | page::SWAPPED;
+        loop {
+            let guard = if self.how == How::ScanGuards { page::GUARD } else { 0 };
+            match self.how {
+                How::ScanGuards | How::Scan => {
+                    let scan = Scan {
+                        any_of: present | guard,
+                        none_of: page::PFNZERO,
+                        report: present | guard | page::FILE | page::HUGE,
+                        max_pages: most,
+                    };
+                    match memory::scan_pages(self.fd, start, end, scan, out) {
+                        Ok((count, walked)) => return (count, if walked > start { walked } else { end }),
+                        Err(Errno::EINVAL) if guard != 0 => self.how = How::Scan,
+                        Err(_) => self.how = How::Entries,
+                    }
+                }
+                How::Entries => match self.entries(start, end, out) {
+                    Some(result) => return result,
+                    None => self.how = How::Nothing,
+                },
+                How::Nothing => {
+                    if let Some(first) = out.first_mut() {
+                        *first = PageRegion { start, end, categories: present };
+                    }
+                    return (1, end);
+                }
+            }
+        }
+    }
+
+    /// The same from the entries of the page map: bit 63 present, 62 swapped, 61 of a file, 58 guard.
+    fn entries(&mut self, start: u64, end: u64, out: &mut Ranges) -> Option<(usize, u64)> {
+        let mut entries = [0u64; 128];
+        let want = ((end - start) / PAGE).min(entries.len() as u64) as usize;
+        // SAFETY: the bytes of an array of integers.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), want * 8) };
+        let read = fd::read_at(self.fd, bytes, start / PAGE * 8).ok()? / 8;
+        if read == 0 {
+            return None;
+        }
+        let mut count = 0;
+        for (i, entry) in entries.iter().take(read.min(want)).enumerate() {
+            let bit = |n: u32, category: u64| if entry >> n & 1 != 0 { category } else { 0 };
+            let categories =
+                bit(63, page::PRESENT) | bit(62, page::SWAPPED) | bit(61, page::FILE) | bit(58, page::GUARD);
+            if categories & (page::PRESENT | page::SWAPPED | page::GUARD) != 0 {
+                let at = start + i as u64 * PAGE;
+                *out.get_mut(count)? = PageRegion { start: at, end: at + PAGE, categories };
+                count += 1;
+            }
+        }
+        Some((count, start + read as u64 * PAGE))
+    }
+}

@@ -1,0 +1,124 @@
+//! Where an image goes: into a file, or down a pipe to a command (`CKPT_IMAGE='|zstd > image.zst'`).
+
+use crate::command::Command;
+use crate::config::{self, PATH_MAX};
+use crate::file::ImageFile;
+use crate::helper::Job;
+use crate::message::Failure;
+use sys::line::Line;
+
+/// Where an image goes.
+pub enum Sink {
+    /// A file of its own.
+    File(ImageFile),
+    /// The standard input of a shell command.
+    Command(Command),
+}
+
+impl Sink {
+    /// Opens what `CKPT_IMAGE` names. A command is started only when there is something to write, by [`Sink::start`].
+    pub fn open(job: &Job) -> Result<Self, Failure> {
+        let name = expand(job.pid, job.generation)?;
+        match name.as_bytes().split_first() {
+            Some((b'|', command)) => Ok(Self::Command(Command::new(command))),
+            _ => Ok(Self::File(ImageFile::create(name.as_bytes(), job.pid)?)),
+        }
+    }
+
+    /// The descriptors that the writer needs for it; negative ones do not count.
+    pub fn descriptors(&self) -> [i32; 2] {
+        match self {
+            Self::File(file) => [file.fd, file.dir],
+            Self::Command(_) => [-1, -1],
+        }
+    }
+
+    /// Called by the process that writes, just before it does. `target` is `/proc/PID` of the target: a command's messages go to the target's
+    /// standard error.
+    pub fn start(&mut self, target: i32) -> Result<(), Failure> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Command(command) => command.start(target),
+        }
+    }
+
+    /// What to write to.
+    pub fn fd(&self) -> i32 {
+        match self {
+            Self::File(file) => file.fd,
+            Self::Command(command) => command.fd,
+        }
+    }
+
+    /// Everything is written: makes it last.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::File(file) => file.finish(),
+            Self::Command(command) => command.finish(),
+        }
+    }
+
+    /// It is not to be.
+    pub fn discard(&mut self) {
+        match self {
+            Self::File(file) => file.discard(),
+            Self::Command(command) => command.discard(),
+        }
+    }
+
+    /// Closes what it has open.
+    pub fn close(&self) {
+        if let Self::File(file) = self {
+            file.close();
+        }
+    }
+
+    /// Appends what a report calls it.
+    pub fn describe<const N: usize>(&self, line: &mut Line<N>) {
+        match self {
+            Self::File(file) => file.path(line),
+            Self::Command(command) => command.describe(line),
+        }
+    }
+}
+
+/// `CKPT_IMAGE` with its `%` expanded: `%p` pid, `%n` number of the save, `%e` name of the program, `%%` a percent sign.
+fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
+    let mut path = Line::<PATH_MAX>::new();
+    let mut rest = config::get().image();
+    while let Some((&byte, more)) = rest.split_first() {
+        rest = more;
+        match (byte, more.split_first()) {
+            (b'%', Some((b'p', more))) => {
+                path.dec(u64::from(pid));
+                rest = more;
+            }
+            (b'%', Some((b'n', more))) => {
+                path.dec(u64::from(generation));
+                rest = more;
+            }
+            (b'%', Some((b'e', more))) => {
+                let mut comm = [0u8; 16];
+                // SAFETY: PR_GET_NAME stores 16 bytes.
+                let _ = unsafe {
+                    sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0])
+                };
+                for &byte in comm.iter().take_while(|byte| **byte != 0) {
+                    path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
+                }
+                rest = more;
+            }
+            (b'%', Some((b'%', more))) => {
+                path.bytes(b"%");
+                rest = more;
+            }
+            _ => {
+                path.bytes(&[byte]);
+            }
+        }
+    }
+    if path.as_bytes().len() >= PATH_MAX - 1 {
+        return Err(Failure::NameTooLong);
+    }
+    Ok(path)
+}

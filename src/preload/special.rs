@@ -1,0 +1,158 @@
+//! What a child of the target does not get: memory with `MADV_DONTFORK`, the contents of memory with `MADV_WIPEONFORK` (the random state of
+//! some libraries), and that memory is locked. The writer fetches it while the target still stands still.
+//!
+//! Most programs have none of it, and finding that out costs one number of `/proc/PID/status` on either side, and a look at the first page of
+//! each region. `/proc/PID/smaps` would tell directly, but takes 8 ms for each GiB.
+
+use crate::attributes;
+use crate::helper::{Snapshot, Stop};
+use crate::maps::Vma;
+use crate::memory_file::MemoryFile;
+use crate::message::Failure;
+use crate::pagemap::PageMap;
+use crate::scratch::Scratch;
+use image::fields;
+use image::format::region_flag;
+use sys::fd::{self, open_flag};
+use sys::memory::{self, PageRegion, advice, map, page, prot};
+
+/// The helper's view of the target, which the writer inherits: it must not depend on the right to look into another process.
+pub struct Special {
+    memory: MemoryFile,
+    pagemap: i32,
+    smaps: i32,
+    size: Size,
+}
+
+/// What `/proc/self/status` says of the address space, in KiB.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    mapped: u64,
+    locked: u64,
+}
+
+impl Special {
+    /// Called by the helper when it will map nothing more before it starts the writer.
+    pub fn open(scratch: &mut Scratch) -> Result<Self, Stop> {
+        let memory = MemoryFile::open()?;
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+        let pagemap = fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1);
+        Ok(Self { memory, pagemap, smaps: attributes::open()?, size: Size::read(scratch)? })
+    }
+
+    /// Closes what [`Special::open`] opened.
+    pub fn close(&self) {
+        self.memory.close();
+        if self.pagemap >= 0 {
+            let _ = fd::close(self.pagemap);
+        }
+        let _ = fd::close(self.smaps);
+    }
+
+    /// Called by the writer while the target stands still: makes its own memory what the target's is, and notes the attributes that only the
+    /// target's map shows.
+    pub fn fetch(&self, snapshot: &mut Snapshot, scratch: &mut Scratch) -> Result<(), Stop> {
+        let own = Size::read(scratch)?;
+        let mut its_pages = PageMap::of(self.pagemap);
+        let mut own_pages = PageMap::open();
+        let is_blind = own_pages.has_any(scratch.range().0, scratch.range().1).is_none();
+        let has_absent = own.mapped != self.size.mapped;
+        if has_absent || self.size.locked > 0 || is_blind {
+            let flags = attributes::read(self.smaps, &mut snapshot.vmas, scratch.range().0)?;
+            snapshot.process.flags |= flags;
+            snapshot.has_attributes = true;
+        }
+        let result = snapshot.vmas.iter().filter(|vma| vma.shared == 0).try_for_each(|vma| {
+            if vma.flags & region_flag::DONTFORK != 0 {
+                map_again(vma)?;
+            } else if vma.ino != 0
+                || scratch.blob(vma.name).starts_with(b"[v")
+                || !self.is_wiped(vma, &mut own_pages, &mut its_pages)
+            {
+                return Ok(());
+            }
+            self.copy(vma, &mut its_pages)
+        });
+        own_pages.close();
+        result
+    }
+
+    /// Whether a region of private memory has pages in the target, and none here.
+    fn is_wiped(&self, vma: &Vma, own: &mut PageMap, its: &mut PageMap) -> bool {
+        match own.has_any(vma.start, vma.end) {
+            Some(true) => false,
+            Some(false) => its.has_any(vma.start, vma.end) != Some(false),
+            None => vma.flags & region_flag::WIPEONFORK != 0,
+        }
+    }
+
+    /// Copies the target's pages of a region, and its guard pages.
+    fn copy(&self, vma: &Vma, pages: &mut PageMap) -> Result<(), Stop> {
+        let (mut at, mut ranges) = (vma.start, [PageRegion::default(); 128]);
+        let fail = |errno| Failure::Ask("mprotect", errno);
+        let writable = prot::READ | prot::WRITE;
+        // SAFETY: the region is this process's copy, in which nothing is yet.
+        unsafe { memory::mprotect(vma.start, vma.end - vma.start, writable) }.map_err(fail)?;
+        let is_file = vma.ino != 0;
+        if is_file {
+            // What the program has not touched yet shows the file, whatever becomes of that.
+            // SAFETY: as above; the target's memory is another one.
+            unsafe { self.memory.copy(vma.start, vma.end, vma.start) };
+        }
+        while at < vma.end {
+            let (count, next) = pages.next(at, vma.end, &mut ranges);
+            for range in ranges.iter().take(count) {
+                if range.categories & page::GUARD == 0 {
+                    if !is_file {
+                        // SAFETY: as above.
+                        unsafe { self.memory.copy(range.start, range.end, range.start) };
+                    }
+                } else {
+                    let advice = advice::GUARD_INSTALL;
+                    // SAFETY: as above.
+                    let guarded = unsafe { memory::madvise(range.start, range.end - range.start, advice) };
+                    guarded.map_err(|errno| Failure::Ask("madvise", errno))?;
+                }
+            }
+            at = next;
+        }
+        // SAFETY: the protection that the target has.
+        unsafe { memory::mprotect(vma.start, vma.end - vma.start, vma.prot) }.map_err(fail)?;
+        Ok(())
+    }
+}
+
+/// Maps a region that the child did not get.
+fn map_again(vma: &Vma) -> Result<(), Stop> {
+    let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE | map::FIXED_NOREPLACE;
+    // SAFETY: nothing is replaced.
+    match unsafe { memory::mmap(vma.start, vma.end - vma.start, prot::NONE, flags, -1, 0) } {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Failure::Scratch(errno).into()),
+    }
+}
+
+impl Size {
+    fn read(scratch: &mut Scratch) -> Result<Self, Stop> {
+        const STATUS: &str = "/proc/self/status";
+        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+        let status = fd::open_at(fd::AT_FDCWD, b"/proc/self/status\0", flags, 0)
+            .map_err(|errno| Failure::Proc(STATUS, errno))?;
+        let mut len = 0;
+        let result = loop {
+            match fd::read(status, scratch.room().get_mut(len..).unwrap_or_default()) {
+                Ok(0) => break Ok(()),
+                Ok(more) => len += more,
+                Err(errno) => break Err(Failure::Proc(STATUS, errno)),
+            }
+        };
+        let _ = fd::close(status);
+        result?;
+        let text = scratch.room().get(..len).unwrap_or_default();
+        let size = |name: &[u8]| fields::find(text, name).and_then(fields::kilobytes);
+        match (size(b"VmSize:"), size(b"VmLck:")) {
+            (Some(mapped), Some(locked)) => Ok(Self { mapped, locked }),
+            _ => Err(Failure::ProcText(STATUS).into()),
+        }
+    }
+}
