@@ -1,5 +1,6 @@
 //! End-to-end tests: real processes, saved, killed and restarted.
 
+mod audit;
 mod debuggers;
 mod obstacles;
 mod quiet;

@@ -12,6 +12,7 @@
 //! Nothing here sleeps to give something time to happen: each wait is for a condition, and fails at a deadline.
 
 mod artifact;
+pub mod audit;
 mod image;
 mod place;
 mod process;
