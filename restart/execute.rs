@@ -8,11 +8,10 @@ use crate::plan::Plan;
 use crate::print;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use image::format::{Context, Owner, Span};
+use image::format::{Context, Owner};
 use image::plain::Table;
 use sys::Sysno;
 use sys::line::Line;
-use sys::memory::prot;
 
 /// What the executor knows of a thread.
 #[repr(C)]
@@ -100,8 +99,8 @@ unsafe extern "C" {
     static ckpt_executor_end: u8;
 }
 
-/// The code of the executor.
-fn executor_code() -> &'static [u8] {
+/// The code of the executor, to be copied to the first page of the hole.
+pub fn executor_code() -> &'static [u8] {
     let start = ckpt_executor as *const () as usize;
     let end = &raw const ckpt_executor_end as usize;
     // SAFETY: both symbols are in one section of `asm/executor.s`, the second one behind the code of the first.
@@ -223,32 +222,18 @@ fn failure_line(op: &Op) -> FailureLine {
     line
 }
 
-/// Leaves the restarter for the executor.
-///
-/// # Errors
-///
-/// When the executor's page cannot be made executable. Otherwise it does not return.
+/// Leaves the restarter for the executor. Returns only when there is no thread to become.
 ///
 /// # Safety
 ///
-/// The early ops were carried out, and [`prepare`] was called; `page` is a page of the hole that nothing else uses.
-pub unsafe fn late<'a>(plan: &Plan<'a>, page: Span) -> Failure<'a> {
-    let code = executor_code();
+/// The early ops were carried out, the last of which made the executor's copy at `executor`; and [`prepare`] was called.
+pub unsafe fn late(plan: &Plan, executor: u64) -> Failure<'static> {
     let Some(record) = plan.records.as_slice().first() else {
         return Failure::new(Code::Internal, b"", "the image has no thread", "");
     };
-    // SAFETY: the page is ours and larger than the code, which is a few hundred bytes.
-    unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), page.start as *mut u8, code.len()) };
-    // SAFETY: the page is ours, and nothing writes to it any more.
-    let executable =
-        unsafe { sys::memory::mprotect(page.start, page.end - page.start, prot::READ | prot::EXEC) };
-    if let Err(errno) = executable {
-        let cause = "cannot make a page executable";
-        return Failure::os(Code::Permission, b"", cause, errno, "does a security policy forbid it?");
-    }
     // SAFETY: the code is position-independent, and has the signature of the symbol that it was copied from.
     let executor: unsafe extern "C" fn(*const Record) -> ! =
-        unsafe { core::mem::transmute(page.start as *const ()) };
+        unsafe { core::mem::transmute(executor as *const ()) };
     // SAFETY: the record, its ops and lines are in the hole.
     unsafe { executor(record) }
 }

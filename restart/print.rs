@@ -46,8 +46,10 @@ enum Arg {
     Persona,
     /// The option of prctl(2); the others follow it.
     Prctl,
-    /// A CPU mask.
-    Struct0,
+    /// The address of an array.
+    Array,
+    /// Priority of ioprio_set(2).
+    IoPriority,
 }
 use Arg::*;
 
@@ -172,15 +174,15 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::personality => &[Persona],
         Sysno::prctl => &[Prctl],
         Sysno::prlimit64 => &[Int, Limit, Struct, Struct],
-        Sysno::arch_prctl => &[ARCH, Addr],
+        Sysno::arch_prctl => &[ARCH, Hex],
         Sysno::rt_sigaction => &[Signal, Struct, Struct, Dec],
         Sysno::rt_sigqueueinfo => &[Int, Signal, Struct],
         Sysno::rt_tgsigqueueinfo => &[Int, Int, Signal, Struct],
         Sysno::setitimer => &[ITIMER, Struct, Struct],
         Sysno::setpriority => &[One(&[(0, "PRIO_PROCESS")], "PRIO_???"), Int, Int],
-        Sysno::sched_setaffinity => &[Int, Dec, Struct0],
+        Sysno::sched_setaffinity => &[Int, Dec, Array],
         Sysno::sched_setattr => &[Int, Struct, Int],
-        Sysno::ioprio_set => &[One(&[(1, "IOPRIO_WHO_PROCESS")], "IOPRIO_WHO_???"), Int, Hex],
+        Sysno::ioprio_set => &[One(&[(1, "IOPRIO_WHO_PROCESS")], "IOPRIO_WHO_???"), Int, IoPriority],
         Sysno::membarrier => &[MEMBARRIER, Int],
         Sysno::set_tid_address => &[Addr],
         Sysno::set_robust_list => &[Addr, Dec],
@@ -253,7 +255,7 @@ fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut 
         Hex => {
             line.number(arg);
         }
-        Addr | Struct | Struct0 | Text if arg == 0 => {
+        Addr | Struct | Array | Text if arg == 0 => {
             line.text("NULL");
         }
         Addr => {
@@ -262,7 +264,7 @@ fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut 
         Struct => {
             line.text("{...}");
         }
-        Struct0 => {
+        Array => {
             line.text("[...]");
         }
         // SAFETY: the plan passes NUL-terminated strings to calls that take strings.
@@ -295,6 +297,17 @@ fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut 
             }
         },
         Persona => persona(arg, line),
+        IoPriority => {
+            const CLASSES: &[(u64, &str)] = &[
+                (0, "IOPRIO_CLASS_NONE"),
+                (1, "IOPRIO_CLASS_RT"),
+                (2, "IOPRIO_CLASS_BE"),
+                (3, "IOPRIO_CLASS_IDLE"),
+            ];
+            line.text("IOPRIO_PRIO_VALUE(");
+            one(arg >> 13, CLASSES, "IOPRIO_CLASS_???", line);
+            line.text(", ").dec(arg & 0x1fff).text(")");
+        }
         Prctl => prctl(op, line),
     }
 }

@@ -88,9 +88,8 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     execute::prepare(&mut plan, loader.sums.owners(), &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
-    let page = Span { start: layout.hole.start, end: layout.hole.start + PAGE };
-    // SAFETY: the early ops were carried out; the first page of the hole is no part of the arena.
-    Err(unsafe { execute::late(&plan, page) })
+    // SAFETY: the early ops were carried out, and put the executor at the start of the hole.
+    Err(unsafe { execute::late(&plan, layout.hole.start) })
 }
 
 /// Closes every descriptor above 2 but the image's, which becomes 3.
@@ -241,6 +240,7 @@ fn inputs<'a>(
         nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
         lazy: options.lazy,
         scratch,
+        executor: execute::executor_code(),
         pid: sys::process::pid(),
     })
 }
@@ -249,7 +249,8 @@ fn inputs<'a>(
 fn print_plan(plan: &Plan) -> Result<'static, ()> {
     /// A path may take four characters for each of its 4095 bytes.
     const LINE: usize = 4 * 4096 + 512;
-    for op in plan.early.as_slice().iter().chain(plan.late.as_slice()) {
+    let ops = plan.early.as_slice().iter().chain(plan.late.as_slice());
+    for op in ops.filter(|op| op.sysno().is_some()) {
         let mut line: Line<LINE> = Line::new();
         print::traced(op, &mut line);
         write_all(line.text("\n").as_bytes())?;

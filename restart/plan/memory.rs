@@ -5,7 +5,7 @@ use super::layout::{Place, Vdso};
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
 use crate::present::Owner;
-use image::format::{RUN_PRIVATE, Region, region_flag, region_kind};
+use image::format::{PAGE, RUN_PRIVATE, Region, region_flag, region_kind};
 use sys::Sysno;
 use sys::memory::{advice, map, prot};
 
@@ -192,6 +192,13 @@ impl<'a> Builder<'a, '_> {
             self.put(late, Op::zero(Sysno::mseal, [start, len, 0]))?;
         }
         Ok(())
+    }
+
+    /// Copies the executor to its page. The last early ops.
+    pub(super) fn place_executor(&mut self) -> Result<'a, ()> {
+        let (page, code) = (self.inputs.layout.hole.start, self.inputs.executor);
+        self.early(Op::copy(page, code.as_ptr() as u64, code.len() as u64))?;
+        self.early(Op::zero(Sysno::mprotect, [page, PAGE, u64::from(prot::READ | prot::EXEC)]))
     }
 
     /// The executor's first steps: unmap the restarter, bring the vdso and the regions that were in its way home.

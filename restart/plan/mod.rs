@@ -77,6 +77,8 @@ pub struct Inputs<'a> {
     pub lazy: bool,
     /// Where skipped bytes of a chunk go, which only its sum needs.
     pub scratch: u64,
+    /// Code of the executor, for the first page of the hole.
+    pub executor: &'a [u8],
     /// Process id of this process.
     pub pid: u32,
 }
@@ -193,6 +195,7 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
     builder.close_sources()?;
     builder.open_files()?;
     builder.process()?;
+    builder.place_executor()?;
     builder.move_home()?;
     builder.threads()?;
     Ok(Plan { early: builder.early, late: builder.late, records: builder.records })

@@ -4,7 +4,7 @@ use super::Builder;
 use crate::execute::Record;
 use crate::exit::Result;
 use crate::op::Op;
-use image::format::Thread;
+use image::format::{Thread, Time};
 use sys::Sysno;
 use sys::process::pr;
 
@@ -209,8 +209,14 @@ impl<'a> Builder<'a, '_> {
 
     /// Interval timers: as late as possible, so that their time begins with the program's.
     fn interval_timers(&mut self) -> Result<'a, ()> {
-        for (which, timer) in (0u64..).zip(self.inputs.image.process().itimers) {
-            if timer.value.sec != 0 || timer.value.frac != 0 {
+        const ITIMER_REAL: u64 = 0;
+        let armed = |time: Time| time.sec != 0 || time.frac != 0;
+        for (which, mut timer) in (0u64..).zip(self.inputs.image.process().itimers) {
+            // The kernel starts this one anew when its signal is taken. Until then it seems to be disarmed, but has its period.
+            if which == ITIMER_REAL && armed(timer.interval) && !armed(timer.value) {
+                timer.value.frac = 1;
+            }
+            if armed(timer.value) {
                 let timer = self.keep(timer)?;
                 self.late(Op::zero(Sysno::setitimer, [which, timer, 0]))?;
             }
