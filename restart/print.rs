@@ -168,7 +168,7 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::dup3 => &[Int, Int, DUP_FLAGS],
         Sysno::fchmod => &[Int, Oct],
         Sysno::fcntl => &[Int, One(&[(1033, "F_ADD_SEALS")], "F_???"), SEALS],
-        Sysno::utimensat => &[Int, Text, Struct0, Dec],
+        Sysno::utimensat => &[Int, Text, Array, Dec],
         Sysno::chdir => &[Text],
         Sysno::umask => &[Oct],
         Sysno::personality => &[Persona],
