@@ -6,11 +6,13 @@
 #
 # The stack that took the signal (high addresses up):
 #
-#       | struct rt_sigframe   |  ucontext, siginfo, register area: what rt_sigreturn reads
-#       | address of restorer  |  <- rsp at an entry and at ckpt_resume; rsp % 16 == 8
+#       | register area        |  x87, SSE, AVX ...
 #       |----------------------|
-#       | Arrival              |  {arrival_size} bytes; <- rbx while libckpt runs
-#       '----------------------'  nothing below: the stack may be a small alternate one
+#       | rest of the siginfo  |  48 bytes are the signal's; what libckpt keeps with a thread is behind them
+#       | siginfo              |
+#       | ucontext             |  the interrupted code's registers; the capture is in the words that the kernel reserves
+#       | address of restorer  |  <- rsp at an entry and at ckpt_resume, and rbx while libckpt runs: the Arrival
+#       '----------------------'  nothing below: an alternate stack may have room for the frame and not for one byte more
 #
 # One thread leads a save, on ckpt_stack; it holds ckpt_leader. While it gathers the others (ckpt_gathering), each that
 # arrives, by whichever signal, parks on a slot of the leader's: a record at its start, a stack at its end.
@@ -56,20 +58,15 @@ ckpt_slot_base:                                 # address of slot 0
         syscall
         .endm
 
-# The capture: makes the Arrival, rbx = rsp = its address.
+# The capture: makes the frame an Arrival, rbx = rsp = its address.
         .macro  capture
-        sub     rsp, {arrival_size}             # rsp % 16 == 0 now
-        .cfi_adjust_cfa_offset {arrival_size}
         mov     [rsp + {rbx}], rbx              # the registers that a function must keep ...
         mov     [rsp + {rbp}], rbp
         mov     [rsp + {r12}], r12
         mov     [rsp + {r13}], r13
         mov     [rsp + {r14}], r14
         mov     [rsp + {r15}], r15
-        lea     rax, [rsp + {arrival_size}]
-        mov     [rsp + {rsp}], rax              # ... and the stack pointer that ckpt_resume expects
-        mov     [rsp + {ucontext}], rdx         # the interrupted code's registers are behind this
-        mov     [rsp + {info}], rsi             # who asked
+        mov     [rsp + {rsp}], rsp              # ... and the stack pointer that ckpt_resume expects
         mov     rbx, rsp
         .cfi_def_cfa_register rbx
         .endm
@@ -105,8 +102,8 @@ ckpt_entry:
         jne     5f
         futex   ckpt_leader, 0, 2               # sleep until it is done, or gathers
         jmp     1b
-5:      call    ckpt_park_here                  # part of its save ...
-        jmp     1b                              # ... and then one of our own: we were asked after that one began
+5:      lea     rbp, [rip + 1b]                 # part of its save, and then one of our own: we were asked after that one began
+        jmp     ckpt_park_here
 
 # The leader is done: release the lock and wake the sleepers, if there are any.
 3:      xor     eax, eax
@@ -117,17 +114,108 @@ ckpt_entry:
 
 # rbx = the Arrival: give the registers back and return to the restorer, which calls rt_sigreturn.
 4:      mov     rsp, rbx
+        cmp     dword ptr [rbx + {leave}], {leave_again}
+        je      1b                              # asked again meanwhile
+        cmp     dword ptr [rbx + {leave}], {leave_waiting}
+        je      ckpt_wait_on
         mov     rbp, [rsp + {rbp}]
         mov     r12, [rsp + {r12}]
         mov     r13, [rsp + {r13}]
         mov     r14, [rsp + {r14}]
         mov     r15, [rsp + {r15}]
         mov     rbx, [rsp + {rbx}]
-        add     rsp, {arrival_size}
         .cfi_def_cfa rsp, 8
         ret
         .cfi_endproc
         .size   ckpt_entry, . - ckpt_entry
+
+# Goes on with a call that the kernel can continue by itself: restart_syscall(2), at the program's own syscall instruction. rt_sigreturn(2)
+# would make the kernel forget what there is to continue, so this does by hand what that does. rbx = rsp = the Arrival.
+#
+# The checkpoint signal may arrive as soon as it is not blocked any more. src/preload/blocking.rs then finds the registers where they are
+# at the three stages that the labels mark. A handler of the program that runs here ends the call, as it should.
+        .type   ckpt_wait_on, @function
+        .p2align 4
+ckpt_wait_on:
+        .cfi_startproc simple
+        .cfi_signal_frame
+        .cfi_undefined rip
+        mov     rsi, [rbx + {fpstate}]
+        mov     eax, [rbx + {xfeatures}]        # the register sets in the area
+        mov     edx, [rbx + {xfeatures} + 4]
+        mov     ecx, eax
+        or      ecx, edx
+        jz      1f                              # none: the area is an old one
+        xrstor64 [rsi]
+        jmp     2f
+1:      fxrstor64 [rsi]
+2:      lea     rsp, [rbx + {eflags}]
+        popfq                                   # no instruction below changes a flag
+        mov     rsp, rbx                        # new frames go below this one
+        mov     edi, 2                          # rt_sigprocmask(SIG_SETMASK, the interrupted code's mask, NULL, 8)
+        lea     rsi, [rbx + {sigmask}]
+        mov     edx, 0
+        mov     r10d, 8
+        mov     eax, {sys_rt_sigprocmask}
+        syscall
+        .globl  ckpt_wait_loading
+        .hidden ckpt_wait_loading
+ckpt_wait_loading:                              # from here: all registers are in the Arrival of rbx
+        mov     r8, [rbx + {gregs} + 8 * 0]
+        mov     r9, [rbx + {gregs} + 8 * 1]
+        mov     r10, [rbx + {gregs} + 8 * 2]
+        mov     r11, [rbx + {gregs} + 8 * 3]
+        mov     r12, [rbx + {gregs} + 8 * 4]
+        mov     r13, [rbx + {gregs} + 8 * 5]
+        mov     r14, [rbx + {gregs} + 8 * 6]
+        mov     r15, [rbx + {gregs} + 8 * 7]
+        mov     rdi, [rbx + {gregs} + 8 * 8]
+        mov     rsi, [rbx + {gregs} + 8 * 9]
+        mov     rbp, [rbx + {gregs} + 8 * 10]
+        mov     rdx, [rbx + {gregs} + 8 * 12]
+        mov     rcx, [rbx + {gregs} + 8 * 16]   # rip, which the syscall instruction will put into rcx again
+        lea     rcx, [rcx - 2]                  # the instruction itself
+        mov     rax, [rbx + {gregs} + 8 * 15]   # rsp
+        mov     rbx, [rbx + {gregs} + 8 * 11]
+        .globl  ckpt_wait_loaded
+        .hidden ckpt_wait_loaded
+ckpt_wait_loaded:                               # from here: all are loaded, but rsp is in rax
+        mov     rsp, rax
+        .globl  ckpt_wait_leaving
+        .hidden ckpt_wait_leaving
+ckpt_wait_leaving:                              # from here: all are loaded
+        mov     eax, {sys_restart_syscall}
+        jmp     rcx
+        .globl  ckpt_wait_left
+        .hidden ckpt_wait_left
+ckpt_wait_left:
+        ud2
+        .cfi_endproc
+        .size   ckpt_wait_on, . - ckpt_wait_on
+
+# Makes a blocking call once more, with what is left of its timeout. rsp = a Wait, which src/preload/blocking.rs has put on the stack of the
+# interrupted code; the other registers are those of the call. Goes on behind the program's own syscall instruction.
+        .globl  ckpt_wait
+        .hidden ckpt_wait
+        .type   ckpt_wait, @function
+        .p2align 4
+ckpt_wait:
+        .cfi_startproc simple
+        .cfi_signal_frame
+        .cfi_escape 0x0f, 3, 0x77, {wait_rsp}, 0x06 # the caller's rsp is at [rsp + wait_rsp]: DW_CFA_def_cfa_expression(breg7, deref)
+        .cfi_escape 0x10, 16, 2, 0x77, {wait_rip} # rip is at [rsp + wait_rip]: DW_CFA_expression(16, breg7)
+        syscall
+        .globl  ckpt_waited
+        .hidden ckpt_waited
+ckpt_waited:
+        mov     rdi, [rsp + {wait_rdi}]         # the arguments as the program passed them: the kernel changes none
+        mov     rdx, [rsp + {wait_rdx}]
+        mov     r10, [rsp + {wait_r10}]
+        mov     rcx, [rsp + {wait_rip}]
+        mov     rsp, [rsp + {wait_rsp}]
+        jmp     rcx                             # nothing here has changed a flag
+        .cfi_endproc
+        .size   ckpt_wait, . - ckpt_wait
 
 # void ckpt_stop(int signal, siginfo_t *info, void *ucontext): handler of the signal by which the leader stops the other threads
         .globl  ckpt_stop
@@ -139,16 +227,18 @@ ckpt_stop:
         capture
         cmp     dword ptr [rip + ckpt_gathering], 0
         je      4b                              # too late: that save was given up
-        call    ckpt_park_here
-        jmp     4b
+        lea     rbp, [rip + 4b]
+        jmp     ckpt_park_here
         .cfi_endproc
         .size   ckpt_stop, . - ckpt_stop
 
-# Parks the thread of rbx = the Arrival until the leader lets it go. On return rsp is as it was; all but rbx may have changed.
+# Parks the thread of rbx = the Arrival until the leader lets it go, then goes to the address in rbp. Not a subroutine: a return address
+# would be a word below the frame. All but rbx and rsp may have changed then.
         .type   ckpt_park_here, @function
         .p2align 4
 ckpt_park_here:
         .cfi_startproc
+        .cfi_def_cfa rbx, 8
         mov     dword ptr [rbx + {role}], {role_parked}
         lock add dword ptr [rip + ckpt_inside], 1
         mov     eax, 1
@@ -157,12 +247,11 @@ ckpt_park_here:
         jae     1f                              # more threads than slots: the leader sees it and gives up
         shl     rax, {slot_shift}
         add     rax, [rip + ckpt_slot_base]     # rax = the slot
-        mov     r12, rsp                        # the one word that is on the signal's stack
         lea     rsp, [rax + {slot_size}]        # a stack of our own
         mov     rdi, rbx
         mov     rsi, rax
         call    {park}                          # ckpt_park(&mut Arrival, &mut Slot)
-        mov     rsp, r12
+        mov     rsp, rbx
         jmp     2f
 1:      cmp     dword ptr [rip + ckpt_gathering], 0
         je      2f
@@ -171,7 +260,7 @@ ckpt_park_here:
 2:      lock sub dword ptr [rip + ckpt_inside], 1
         jnz     6f                              # (6: ckpt_resume jumps back to the 3 of ckpt_entry)
         futex   ckpt_inside, 1, 1               # the last one: the leader may unmap the slots
-6:      ret
+6:      jmp     rbp
         .cfi_endproc
         .size   ckpt_park_here, . - ckpt_park_here
 
@@ -184,8 +273,6 @@ ckpt_park_here:
         .p2align 4
 ckpt_resume:
         .cfi_startproc
-        sub     rsp, {arrival_size}             # the Arrival is where the capture left it
-        .cfi_adjust_cfa_offset {arrival_size}
         mov     rbx, rsp                        # at this point rbx = the Arrival again
         .cfi_def_cfa_register rbx
         mov     [rbx + {index}], edi            # which thread this is

@@ -17,6 +17,8 @@ pub mod error;
 pub mod fdinfo;
 pub mod fields;
 pub mod format;
+mod instruction;
+pub mod interrupted;
 pub mod lines;
 pub mod maps;
 pub mod notes;

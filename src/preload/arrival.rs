@@ -1,20 +1,22 @@
 //! A thread that a signal of ours has stopped.
 
+use crate::blocking::Wait;
 use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use image::format::Context;
-use sys::signal::{Info, UContext};
+use sys::signal::{Info, UContext, greg};
 
-/// What an entry leaves on the stack that took the signal. It is part of the image, and `ckpt_resume` finds it again.
+/// The signal frame of a stopped thread (`struct rt_sigframe`, arch/x86/include/asm/sigframe.h), and in its unused words what libckpt keeps
+/// with the thread: an alternate stack need not have room for anything else. It is part of the image, and `ckpt_resume` finds it again.
 #[repr(C)]
 pub struct Arrival {
-    /// The registers of the capture.
-    pub context: Context,
-    /// The interrupted code.
-    pub ucontext: *mut UContext,
-    /// Who asked.
-    pub info: *const Info,
+    /// Where the handler returns to.
+    restorer: u64,
+    /// The interrupted code, and the registers of the capture.
+    pub user: UContext<Context>,
+    /// Who asked: what the kernel uses of a `siginfo_t` (`struct kernel_siginfo`).
+    pub info: [u8; 48],
     /// set_tid_address(2) of the thread at the save.
     pub tid_address: u64,
     /// Its id at the save.
@@ -23,27 +25,48 @@ pub struct Arrival {
     pub role: u32,
     /// After a restart: index in THREADS.
     pub index: u32,
-    /// Makes the size 8 modulo 16, so that the stack below is aligned.
+    /// How the thread goes on: [`leave`].
+    pub leave: u32,
+    /// The kernel was about to continue a call by restart_syscall(2).
+    pub was_continuing: u32,
     pad: u32,
+    /// The register sets in the frame; zero when it is one of FXSAVE.
+    pub xfeatures: u64,
+    unused: [u64; 5],
 }
-const _: () = assert!(size_of::<Arrival>() % 16 == 8);
+const _: () = assert!(size_of::<Arrival>() == 8 + 304 + 128);
 
 /// This thread runs the save.
 const ROLE_LEADER: u32 = 1;
 /// This thread waits for the end of one.
 const ROLE_PARKED: u32 = 2;
 
+/// How a thread leaves the handler.
+pub mod leave {
+    /// By rt_sigreturn(2).
+    pub const RETURN: u32 = 0;
+    /// Into restart_syscall(2), which continues the interrupted call.
+    pub const WAITING: u32 = 1;
+    /// Not yet: it was asked to save once more.
+    pub const AGAIN: u32 = 2;
+}
+
 impl Arrival {
-    /// The signal frame's view of the interrupted code.
-    pub fn user(&self) -> &UContext {
-        // SAFETY: the kernel put the ucontext on the signal's stack, which stays as it is until rt_sigreturn.
-        unsafe { &*self.ucontext }
+    /// The registers of the capture.
+    pub fn context(&self) -> &Context {
+        &self.user.reserved
     }
 
-    /// The signal's information.
-    pub fn info(&self) -> &Info {
-        // SAFETY: as above, for the siginfo.
-        unsafe { &*self.info }
+    /// The signal's information, with zeros in the words that are ours.
+    pub fn info(&self) -> Info {
+        let mut info = [0; 128];
+        info.iter_mut().zip(&self.info).for_each(|(to, from)| *to = *from);
+        info
+    }
+
+    /// Address of the `ucontext`.
+    pub fn ucontext(&self) -> u64 {
+        (&raw const self.user) as u64
     }
 
     /// Whether this thread runs the save.
@@ -57,18 +80,33 @@ const STACK: usize = 64 * 1024;
 /// A slot has `1 << SLOT_SHIFT` bytes: a record and a stack.
 pub const SLOT_SHIFT: u32 = 13;
 
+/// Offset of the interrupted code's registers in an [`Arrival`].
+const USER: usize = offset_of!(Arrival, user);
+/// Offset of the capture.
+const CAPTURE: usize = USER + offset_of!(UContext<Context>, reserved);
+
 global_asm!(
     include_str!("../../asm/entry.s"),
-    arrival_size = const size_of::<Arrival>(),
-    rbx = const offset_of!(Arrival, context) + offset_of!(Context, rbx),
-    rbp = const offset_of!(Arrival, context) + offset_of!(Context, rbp),
-    r12 = const offset_of!(Arrival, context) + offset_of!(Context, r12),
-    r13 = const offset_of!(Arrival, context) + offset_of!(Context, r13),
-    r14 = const offset_of!(Arrival, context) + offset_of!(Context, r14),
-    r15 = const offset_of!(Arrival, context) + offset_of!(Context, r15),
-    rsp = const offset_of!(Arrival, context) + offset_of!(Context, rsp),
-    ucontext = const offset_of!(Arrival, ucontext),
-    info = const offset_of!(Arrival, info),
+    rbx = const CAPTURE + offset_of!(Context, rbx),
+    rbp = const CAPTURE + offset_of!(Context, rbp),
+    r12 = const CAPTURE + offset_of!(Context, r12),
+    r13 = const CAPTURE + offset_of!(Context, r13),
+    r14 = const CAPTURE + offset_of!(Context, r14),
+    r15 = const CAPTURE + offset_of!(Context, r15),
+    rsp = const CAPTURE + offset_of!(Context, rsp),
+    gregs = const USER + offset_of!(UContext<Context>, gregs),
+    eflags = const USER + offset_of!(UContext<Context>, gregs) + 8 * greg::EFLAGS,
+    fpstate = const USER + offset_of!(UContext<Context>, fpstate),
+    sigmask = const USER + offset_of!(UContext<Context>, sigmask),
+    xfeatures = const offset_of!(Arrival, xfeatures),
+    leave = const offset_of!(Arrival, leave),
+    leave_waiting = const leave::WAITING,
+    leave_again = const leave::AGAIN,
+    wait_rdi = const offset_of!(Wait, rdi),
+    wait_rdx = const offset_of!(Wait, rdx),
+    wait_r10 = const offset_of!(Wait, r10),
+    wait_rsp = const offset_of!(Wait, rsp),
+    wait_rip = const offset_of!(Wait, rip),
     role = const offset_of!(Arrival, role),
     index = const offset_of!(Arrival, index),
     role_leader = const ROLE_LEADER,
@@ -77,6 +115,8 @@ global_asm!(
     slot_size = const 1 << SLOT_SHIFT,
     stack_size = const STACK,
     sys_futex = const sys::Sysno::futex as i32,
+    sys_rt_sigprocmask = const sys::Sysno::rt_sigprocmask as i32,
+    sys_restart_syscall = const sys::Sysno::restart_syscall as i32,
     sys_rt_sigreturn = const sys::Sysno::rt_sigreturn as i32,
     lead = sym crate::helper::ckpt_lead,
     park = sym crate::threads::ckpt_park,
@@ -91,6 +131,18 @@ unsafe extern "C" {
     pub fn ckpt_stop();
     /// Where a restarted process comes back.
     pub fn ckpt_resume();
+    /// Makes a blocking call once more; rsp is a [`Wait`].
+    pub fn ckpt_wait();
+    /// Behind its syscall instruction.
+    pub fn ckpt_waited();
+    /// On the way into restart_syscall(2): registers are in the [`Arrival`] of rbx from here on,
+    pub fn ckpt_wait_loading();
+    /// loaded but for rsp, which is in rax, from here on,
+    pub fn ckpt_wait_loaded();
+    /// all loaded from here on.
+    pub fn ckpt_wait_leaving();
+    /// The end of it.
+    pub fn ckpt_wait_left();
     /// The handlers' way out.
     pub fn ckpt_restorer();
     /// 0 nobody leads, 1 somebody, 2 somebody and others sleep.

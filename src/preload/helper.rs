@@ -109,6 +109,8 @@ impl From<Failure> for Stop {
 pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     let started = report::now();
     sys::cpu::open_protection_keys();
+    crate::blocking::begin(started);
+    crate::blocking::arrived(arrival);
     let own = OwnState::ask();
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
@@ -127,7 +129,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         generation: crate::resume::next_generation(),
         started,
         from_call: crate::api::is_calling(),
-        request: report::request(arrival.info()),
+        request: report::request(&arrival.info()),
         is_helper: true,
         gathering,
         trouble,
@@ -151,6 +153,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     if let Some(gathering) = job.gathering.take() {
         gathering.end(all_stopped);
     }
+    crate::blocking::settle(arrival, false);
 }
 
 extern "C" fn run(job: *mut c_void) -> ! {

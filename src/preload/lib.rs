@@ -18,6 +18,7 @@ mod api;
 mod arrival;
 mod attributes;
 mod background;
+mod blocking;
 mod command;
 mod config;
 mod descriptors;

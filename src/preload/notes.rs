@@ -134,7 +134,7 @@ fn standard_process(
         *to = if *from == 0 { b' ' } else { *from };
     }
     notes.add(OWNER_CORE, NT_PRPSINFO, bytes_of(&info))?;
-    notes.add(OWNER_CORE, NT_SIGINFO, job.arrival.info())?;
+    notes.add(OWNER_CORE, NT_SIGINFO, &job.arrival.info())?;
     notes.add(OWNER_CORE, NT_AUXV, scratch.blob(process.auxv))?;
     mapped_files(notes, scratch, regions)
 }

@@ -71,7 +71,7 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     process.oom_score_adj = signed(scratch.blob(text)) as i32;
     let text = file(b"/proc/self/coredump_filter\0", "/proc/self/coredump_filter", scratch)?;
     process.coredump_filter = hex(scratch.blob(text)) as u32;
-    let frame = xstate(job);
+    let frame = xstate(job.arrival.user.fpstate);
     process.xcr0 = frame.0;
     process.xstate_size = frame.1;
     process.cpu = cpu_features(scratch.blob(process.auxv), frame.1 != 0);
@@ -129,11 +129,10 @@ fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
     words.find(|(kind, _)| *kind == Some(wanted)).and_then(|(_, value)| value).unwrap_or(0)
 }
 
-/// The register sets in the signal frame and the size of their area, from the bytes that the kernel leaves for software in the
+/// The register sets in the area of a signal frame and the size of the area, from the bytes that the kernel leaves for software in the
 /// FXSAVE area (`struct _fpx_sw_bytes`, arch/x86/include/uapi/asm/sigcontext.h). Zeros when the area is an old one.
-pub fn xstate(job: &Job) -> (u64, u64) {
+pub fn xstate(fpstate: u64) -> (u64, u64) {
     const MAGIC1: u32 = 0x4650_5853;
-    let fpstate = job.arrival.user().fpstate;
     if fpstate == 0 {
         return (0, 0);
     }

@@ -86,7 +86,7 @@ pub fn request(info: &Info) -> Request {
 impl Report {
     /// Finds the requester's pipe.
     pub fn new(job: &Job) -> Self {
-        let fd = listener(job.arrival.info()).and_then(open).unwrap_or(-1);
+        let fd = listener(&job.arrival.info()).and_then(open).unwrap_or(-1);
         let mut path = Line::<32>::new();
         path.text("/proc/").dec(u64::from(job.pid)).text("\0");
         let flags = open_flag::PATH | open_flag::DIRECTORY | open_flag::CLOEXEC;
@@ -95,7 +95,7 @@ impl Report {
         let report = Self {
             fd,
             target,
-            is_check: request(job.arrival.info()) == Request::Check,
+            is_check: request(&job.arrival.info()) == Request::Check,
             refusals: 0,
             is_orphan: false,
             started,

@@ -50,6 +50,7 @@ pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival, owners: *const Owne
     if !arrival.leads() {
         crate::threads::redeliver(arrival);
     }
+    crate::blocking::settle(arrival, true);
 }
 
 /// Before a save: nobody has come back from it yet.

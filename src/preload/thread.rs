@@ -43,7 +43,7 @@ impl OwnState {
 
     /// The thread's entry in the table, with what others can ask of it.
     pub fn describe(&self, arrival: &Arrival, scratch: &mut Scratch) -> Result<Thread, Full> {
-        let user = arrival.user();
+        let user = &arrival.user;
         let (robust_list, robust_len) = thread::robust_list(self.tid).unwrap_or((0, 0));
         let attr = thread::scheduling(self.tid).unwrap_or_default();
         let (rseq, rseq_len) = rseq_area(self.fs_base);
@@ -54,7 +54,7 @@ impl OwnState {
         Ok(Thread {
             tid: self.tid,
             flags: if arrival.leads() { thread_flag::LEADER } else { 0 },
-            context: arrival.context,
+            context: *arrival.context(),
             fs_base: self.fs_base,
             gs_base: self.gs_base,
             tid_address: self.tid_address,
@@ -68,7 +68,7 @@ impl OwnState {
             altstack_len: user.stack_size,
             altstack_flags: user.stack_flags,
             pdeathsig: self.pdeathsig,
-            ucontext: arrival.ucontext as u64,
+            ucontext: arrival.ucontext(),
             comm: self.comm,
             timerslack: self.timerslack,
             affinity,
@@ -108,7 +108,7 @@ fn rseq_area(fs_base: u64) -> (u64, u32) {
 
 /// The interrupted code's registers in the order of `struct user_regs_struct`, without the last four segments.
 fn registers(arrival: &Arrival, fs_base: u64, gs_base: u64) -> [u64; 23] {
-    let user = arrival.user();
+    let user = &arrival.user;
     let g = &user.gregs;
     [
         g[greg::R15],

@@ -278,6 +278,7 @@ fn send(pid: u32, tid: u32) {
 
 /// Called by `ckpt_park_here`, on the slot's stack, with every signal blocked: says that this thread stands still, and returns when it may go on.
 pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
+    crate::blocking::arrived(arrival);
     let own = OwnState::ask();
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
@@ -302,12 +303,13 @@ pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
         }
     }
     redeliver(arrival);
+    crate::blocking::settle(arrival, false);
 }
 
 /// If what stopped this thread was the libc's own signal 33, it is sent again: it arrives when the handler returns.
 pub fn redeliver(arrival: &Arrival) {
     const SI_TKILL: u32 = -6_i32 as u32;
-    let word = |at: usize| image::plain::read::<u32>(arrival.info(), at).unwrap_or(0);
+    let word = |at: usize| image::plain::read::<u32>(&arrival.info, at).unwrap_or(0);
     if word(0) == STOP_SIGNAL && word(8) == SI_TKILL {
         let _ = signal::raise(process::pid(), thread::tid(), STOP_SIGNAL);
     }

@@ -59,6 +59,17 @@ pub fn set_mask(mask: u64) -> Result<u64> {
     Ok(old)
 }
 
+/// sigaltstack(2) again for a stack with `SS_AUTODISARM`, which the kernel disarms while a handler runs on it; others stay as they are.
+pub fn rearm_stack(address: u64, flags: u32, size: u64) {
+    const SS_AUTODISARM: u32 = 1 << 31;
+    if flags & SS_AUTODISARM != 0 {
+        // `struct sigaltstack`: address, flags and padding, size.
+        let stack = [address, u64::from(flags), size];
+        // SAFETY: the kernel reads the struct; the stack is the one that the program has set.
+        let _ = unsafe { sc!(sigaltstack, stack.as_ptr(), 0) };
+    }
+}
+
 /// rt_sigpending(2): signals pending for the thread or the process.
 pub fn pending() -> Result<u64> {
     let mut set = 0u64;
@@ -95,10 +106,11 @@ pub fn queue_thread(pid: u32, tid: u32, signal: u32, info: &Info) -> Result<()> 
     unsafe { sc!(rt_tgsigqueueinfo, pid, tid, signal, info.as_ptr()) }.map(drop)
 }
 
-/// Sigreturn frame parts: `struct ucontext` of x86-64 (arch/x86/include/uapi/asm/ucontext.h, sigcontext.h).
+/// Sigreturn frame parts: `struct ucontext` of x86-64 (arch/x86/include/uapi/asm/ucontext.h, sigcontext.h). The kernel neither writes nor reads
+/// its eight reserved words.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct UContext {
+pub struct UContext<Reserved = [u64; 8]> {
     /// `UC_` flags.
     pub flags: u64,
     /// Unused.
@@ -118,7 +130,8 @@ pub struct UContext {
     pub trap: [u64; 4],
     /// Address of the FXSAVE or XSAVE area; zero when the FPU was never used.
     pub fpstate: u64,
-    reserved: [u64; 8],
+    /// Not the kernel's.
+    pub reserved: Reserved,
     /// Signal mask of the interrupted code.
     pub sigmask: u64,
 }

@@ -24,6 +24,11 @@ pub fn xstate_permission() -> Result<u64> {
     arch_value(0x1022)
 }
 
+/// Whether the thread has a shadow stack (ARCH_SHSTK_STATUS, Linux 6.6).
+pub fn has_shadow_stack() -> bool {
+    arch_value(0x5005).is_ok_and(|features| features & 1 != 0)
+}
+
 fn arch_value(code: u32) -> Result<u64> {
     let mut value = 0u64;
     // SAFETY: the codes above store one u64 at the address.
