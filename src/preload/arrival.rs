@@ -75,8 +75,9 @@ impl Arrival {
     }
 }
 
-/// Size of the stack on which a save runs, in bytes. The deepest path holds two paths of 4 KiB and one piece of `/proc` text.
-const STACK: usize = 64 * 1024;
+/// Size of a stack on which a save runs, in bytes. The deepest path holds several buffers for lines of `/proc`, of 16 KiB each. What is never
+/// touched takes no memory.
+pub const STACK: usize = 256 * 1024;
 /// A slot has `1 << SLOT_SHIFT` bytes: a record and a stack.
 pub const SLOT_SHIFT: u32 = 13;
 

@@ -25,7 +25,7 @@ use sys::process as sysprocess;
 
 global_asm!(
     include_str!("../../asm/clone.s"),
-    stack_size = const 64 * 1024,
+    stack_size = const crate::arrival::STACK,
     flags = const 0x100 | 0x4000,
     sys_clone = const sys::Sysno::clone as i32,
 );
