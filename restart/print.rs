@@ -104,6 +104,7 @@ const SEALS: Arg = Bits(
     "0",
     "F_SEAL_???",
 );
+const MLOCKALL: Arg = Bits(&[(1, "MCL_CURRENT"), (2, "MCL_FUTURE"), (4, "MCL_ONFAULT")], "0", "MCL_???");
 const ITIMER: Arg = One(&[(0, "ITIMER_REAL"), (1, "ITIMER_VIRTUAL"), (2, "ITIMER_PROF")], "ITIMER_???");
 const ARCH: Arg =
     One(&[(0x1001, "ARCH_SET_GS"), (0x1002, "ARCH_SET_FS"), (0x1023, "ARCH_REQ_XCOMP_PERM")], "ARCH_???");
@@ -161,6 +162,7 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::mremap => &[Addr, Dec, Dec, MREMAP, Addr],
         Sysno::madvise => &[Addr, Dec, ADVICE],
         Sysno::mlock2 => &[Addr, Dec, MLOCK],
+        Sysno::mlockall => &[MLOCKALL],
         Sysno::preadv => &[Int, IoVecs, Dec, Dec],
         Sysno::openat => &[DirFd, Text, OpenFlags],
         Sysno::close => &[Int],

@@ -5,7 +5,7 @@ use super::layout::{Place, Vdso};
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
 use crate::present::Owner;
-use image::format::{PAGE, RUN_PRIVATE, Region, region_flag, region_kind};
+use image::format::{PAGE, RUN_PRIVATE, Region, process_flag, region_flag, region_kind};
 use sys::Sysno;
 use sys::memory::{advice, map, prot};
 
@@ -201,6 +201,18 @@ impl<'a> Builder<'a, '_> {
         self.early(Op::zero(Sysno::mprotect, [page, PAGE, u64::from(prot::READ | prot::EXEC)]))
     }
 
+    /// What is mapped from now on is locked.
+    fn lock_future(&mut self) -> Result<'a, ()> {
+        const MCL_FUTURE: u64 = 2;
+        const MCL_ONFAULT: u64 = 4;
+        let flags = self.inputs.image.process().flags;
+        if flags & process_flag::LOCK_FUTURE == 0 {
+            return Ok(());
+        }
+        let on_fault = if flags & process_flag::LOCK_FUTURE_ONFAULT != 0 { MCL_ONFAULT } else { 0 };
+        self.late(Op::zero(Sysno::mlockall, [MCL_FUTURE | on_fault]))
+    }
+
     /// The executor's first steps: unmap the restarter, bring the vdso and the regions that were in its way home.
     pub(super) fn move_home(&mut self) -> Result<'a, ()> {
         let present = self.inputs.present;
@@ -251,7 +263,7 @@ impl<'a> Builder<'a, '_> {
                 self.attributes(&region, true)?;
             }
         }
-        Ok(())
+        self.lock_future()
     }
 
     /// The image and the mapped files are not needed any more.

@@ -66,7 +66,8 @@ impl<'a> Builder<'a, '_> {
                 self.early(Op::any(Sysno::utimensat, [fd, 0, times, 0]))?;
                 self.early(Op::any(Sysno::fchmod, [fd, u64::from(object.mode & 0o7777)]))?;
             }
-            if object.seals != 0 {
+            // Files of a tmpfs show a seal that they are born with.
+            if object.seals != 0 && object.kind == object_kind::MEMFD {
                 let args = [fd, u64::from(fcntl::ADD_SEALS), u64::from(object.seals)];
                 self.early(Op::zero(Sysno::fcntl, args))?;
             }

@@ -21,6 +21,7 @@ pub fn open() -> Result<i32, Stop> {
 /// Fills in the attributes of `vmas`. The text may have fewer regions (those that a child does not get) and wider ones: what covers a region's
 /// start counts. `ours` is the start of the scratch, which was mapped like every mapping that the program will make: gives what of it is of
 /// the whole process, as [`process_flag`] bits.
+#[inline(never)] // its buffers are off the stack again when it returns
 pub fn read(smaps: i32, vmas: &mut [Vma], ours: u64) -> Result<u64, Stop> {
     let mut text = Text { smaps, lines: Lines::new() };
     let mut process = 0;

@@ -45,6 +45,7 @@ unsafe impl Plain for Vma {}
 const _: () = assert!(size_of::<Vma>() == 72);
 
 /// Reads the map, without what the save itself has mapped.
+#[inline(never)] // its buffers are off the stack again when it returns
 pub fn read(job: &Job, scratch: &mut Scratch, report: &mut Report) -> Result<List<Vma>, Stop> {
     const NAME: &str = "/proc/self/maps";
     let maps = fd::open_at(fd::AT_FDCWD, b"/proc/self/maps\0", open_flag::RDONLY | open_flag::CLOEXEC, 0)

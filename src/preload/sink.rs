@@ -17,6 +17,7 @@ pub enum Sink {
 
 impl Sink {
     /// Opens what `CKPT_IMAGE` names. A command is started only when there is something to write, by [`Sink::start`].
+    #[inline(never)] // its buffers are off the stack again when it returns
     pub fn open(job: &Job) -> Result<Self, Failure> {
         let name = expand(job.pid, job.generation)?;
         match name.as_bytes().split_first() {
