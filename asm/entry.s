@@ -19,6 +19,10 @@
 
         .bss
         .p2align 12
+        .globl  ckpt_stack
+        .hidden ckpt_stack
+        .type   ckpt_stack, @object
+        .size   ckpt_stack, {stack_size}
 ckpt_stack:                                     # the leader's stack
         .skip   {stack_size}
 ckpt_stack_top:

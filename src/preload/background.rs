@@ -5,6 +5,7 @@
 //! subreaper, the helper writes the image itself, while the target waits.
 
 use crate::config;
+use crate::crash;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::report::{Report, Request};
@@ -36,6 +37,7 @@ pub fn write(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let mut sink = Sink::open(job)?;
+    crash::watch(&mut sink, report);
     if !wants_foreground(job, snapshot) {
         let [file, dir] = sink.descriptors();
         keep_only(&[2, file, dir, report.fd, report.target]);

@@ -17,11 +17,12 @@ use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{background, descriptors, maps, process, regions};
+use crate::{background, crash, descriptors, maps, process, regions};
 use core::arch::global_asm;
 use core::ffi::c_void;
 use image::format::{Descriptor, OpenFile, Process, Thread};
 use sys::process as sysprocess;
+use sys::signal::{self, Action, SIGNALS};
 
 global_asm!(
     include_str!("../../asm/clone.s"),
@@ -62,6 +63,22 @@ pub struct Job<'a> {
     all_stopped: bool,
     /// There is an image, or a writer works on it.
     pub saved: bool,
+    /// The actions of all signals.
+    pub actions: [Action; SIGNALS as usize],
+    /// The scratch, while there is one.
+    scratch: (u64, u64),
+}
+
+impl Job<'_> {
+    /// Takes back what a helper that crashed has left in the memory that it shared.
+    fn clean_up(&mut self) {
+        let (start, end) = core::mem::take(&mut self.scratch);
+        if start < end {
+            // SAFETY: the helper mapped it for itself, and has ended.
+            let _ = unsafe { sys::memory::munmap(start, end - start) };
+        }
+        crash::unwatch();
+    }
 }
 
 /// Everything that is collected while the target stands still.
@@ -135,15 +152,20 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         trouble,
         all_stopped: false,
         saved: false,
+        actions: [Action::default(); SIGNALS as usize],
+        scratch: (0, 0),
     };
     // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
     let helper = unsafe { ckpt_vfork(run, (&raw mut job).cast()) };
     if helper > 0 {
         let _ = sysprocess::wait_for(helper as u32);
+        job.clean_up();
     } else {
         // No process to be had (RLIMIT_NPROC): do it here. Every descriptor that this opens, it closes.
         job.is_helper = false;
+        signal::read_actions(&mut job.actions);
         save(&mut job);
+        job.clean_up();
     }
     crate::api::set_result(if job.saved { 0 } else { -1 });
     if job.saved && job.request == Request::SaveAndEnd {
@@ -158,7 +180,9 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
 
 extern "C" fn run(job: *mut c_void) -> ! {
     // SAFETY: `ckpt_lead` passes its job and does not touch it until the helper has ended.
-    save(unsafe { &mut *job.cast::<Job>() });
+    let job = unsafe { &mut *job.cast::<Job>() };
+    crash::guard(&mut job.actions);
+    save(job);
     sysprocess::exit_group(0)
 }
 
@@ -190,9 +214,11 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
     let mut size = scratch::SMALLEST;
     loop {
         let mut scratch = Scratch::new(size).map_err(Failure::Scratch)?;
+        job.scratch = scratch.range();
         let result = attempt(job, &mut scratch, report);
         // SAFETY: the lists went with the snapshot, at the end of `attempt`.
         unsafe { scratch.unmap() };
+        job.scratch = (0, 0);
         match result {
             Err(Stop::Full) if size < scratch::LARGEST => size *= 4,
             result => return result,

@@ -21,6 +21,7 @@ mod background;
 mod blocking;
 mod command;
 mod config;
+mod crash;
 mod descriptors;
 mod file;
 mod helper;

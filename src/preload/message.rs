@@ -30,6 +30,8 @@ pub enum Failure {
     CommandFailed(i32),
     /// More locks are held than an image has room for.
     Locks,
+    /// The helper or the writer got the signal of a fault, at this address of its code.
+    Fault(u32, u64),
     /// The image's name is longer than a path can be.
     NameTooLong,
     /// The writer ended before it had said anything.
@@ -121,6 +123,10 @@ impl Failure {
                 line.text(
                     "the program holds more than 1024 locks that name their owner; save while it holds fewer",
                 );
+            }
+            Self::Fault(signal, ip) => {
+                line.text("a fault while saving (signal ").dec(u64::from(signal)).text(" at ").hex(ip);
+                line.text("); was a mapped file cut short meanwhile? if not, please report it");
             }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");

@@ -46,13 +46,13 @@ pub fn build(
     Ok(notes.len())
 }
 
-/// The actions of all signals: a process that was forked without CLONE_SIGHAND has those of the target.
+/// The actions of all signals.
 fn signal_actions(notes: &mut Notes<'_>, job: &Job) -> Result<(), Full> {
     notes.begin(OWNER, note::SIGACTIONS)?;
-    for number in 1..=signal::SIGNALS {
+    for (number, action) in (1..).zip(&job.actions) {
         let action = match &job.gathering {
             Some(gathering) if number == STOP_SIGNAL => gathering.action,
-            _ => signal::action(number).unwrap_or_default(),
+            _ => *action,
         };
         let entry = SigAction {
             handler: action.handler as u64,

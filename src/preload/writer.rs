@@ -196,7 +196,7 @@ struct Copies {
 
 impl Copies {
     /// No stack of ours is larger.
-    const STACK: u64 = 64 * 1024;
+    const STACK: u64 = crate::arrival::STACK as u64;
 
     fn new() -> Result<Self, Failure> {
         let here = 0u8;

@@ -40,6 +40,21 @@ pub fn action(signal: u32) -> Result<Action> {
     Ok(old)
 }
 
+/// rt_sigaction(2): the present actions of all signals.
+pub fn read_actions(actions: &mut [Action; SIGNALS as usize]) {
+    for (number, slot) in (1..).zip(actions) {
+        *slot = action(number).unwrap_or_default();
+    }
+}
+
+/// sigaltstack(2).
+pub fn set_alternate_stack(addr: u64, len: u64) -> Result<()> {
+    // `stack_t`: address, flags (and padding), size.
+    let stack = [addr, 0, len];
+    // SAFETY: the kernel reads one `stack_t`; what is there is used only when a signal arrives.
+    unsafe { sc!(sigaltstack, &raw const stack, 0) }.map(drop)
+}
+
 /// rt_sigaction(2): sets an action.
 ///
 /// # Safety

@@ -1,0 +1,74 @@
+//! A fault in the helper or the writer: a bug of ours, or a file that was cut short under its mapping while it was read. The program must not notice,
+//! nothing may be left behind, and somebody must be told.
+//!
+//! The helper has a table of signal actions of its own, and the writer inherits it: these handlers are never the target's.
+
+use crate::arrival::{STACK, ckpt_restorer};
+use crate::message::Failure;
+use crate::report::Report;
+use crate::sink::Sink;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use sys::process;
+use sys::signal::{self, Action, Info, SIGNALS, UContext, sa};
+
+/// The signals of faults: ILL, BUS, FPE, SEGV.
+const FAULTS: [u32; 4] = [4, 7, 8, 11];
+
+/// What is being written, if anything is.
+static SINK: AtomicPtr<Sink> = AtomicPtr::new(core::ptr::null_mut());
+/// Whom to tell.
+static REPORT: AtomicPtr<Report> = AtomicPtr::new(core::ptr::null_mut());
+
+unsafe extern "C" {
+    /// The leader's stack, which nobody uses while its owner sleeps, and in the writer nobody ever.
+    static ckpt_stack: [u8; STACK];
+}
+
+/// Reads the actions of all signals, and then takes the faults for ourselves. Called first thing in the helper.
+pub fn guard(actions: &mut [Action; SIGNALS as usize]) {
+    signal::read_actions(actions);
+    let ours = Action {
+        handler: fault as *const () as usize,
+        flags: sa::SIGINFO | sa::RESTORER | sa::ONSTACK,
+        restorer: ckpt_restorer as *const () as usize,
+        mask: u64::MAX,
+    };
+    // The lower half: the upper one holds what the leader was doing, which the helper still looks at.
+    let _ = signal::set_alternate_stack(&raw const ckpt_stack as u64, STACK as u64 / 2);
+    let mut blocked = u64::MAX;
+    for number in FAULTS {
+        // SAFETY: the handler does not return.
+        let _ = unsafe { signal::set_action(number, &ours) };
+        // A fault whose signal is blocked ends the process without asking anybody.
+        blocked &= !(1 << (number - 1));
+    }
+    let _ = signal::set_mask(blocked);
+}
+
+/// What a fault from now on has to tell, and to take back.
+pub fn watch(sink: &mut Sink, report: &mut Report) {
+    SINK.store(sink, Ordering::Relaxed);
+    REPORT.store(report, Ordering::Relaxed);
+}
+
+/// Nothing is being written any more.
+pub fn unwatch() {
+    SINK.store(core::ptr::null_mut(), Ordering::Relaxed);
+    REPORT.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
+/// The handler: on the leader's stack, in the process in which the fault happened.
+extern "C" fn fault(number: i32, _: *const Info, user: *const UContext) -> ! {
+    // SAFETY: the kernel's ucontext.
+    let [.., ip, _] = unsafe { &(*user).gregs };
+    let failure = Failure::Fault(number as u32, *ip);
+    // SAFETY: null, or what `watch` was given by a function of this process that has not returned; nobody else runs here.
+    if let Some(sink) = unsafe { SINK.swap(core::ptr::null_mut(), Ordering::Relaxed).as_mut() } {
+        sink.discard();
+    }
+    // SAFETY: as above.
+    if let Some(report) = unsafe { REPORT.swap(core::ptr::null_mut(), Ordering::Relaxed).as_mut() } {
+        report.failed(failure.into());
+    }
+    process::exit_group(1)
+}
