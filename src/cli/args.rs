@@ -94,11 +94,14 @@ pub struct Save {
     /// End the program where it was saved: it does not run on from there
     #[arg(long)]
     pub stop: bool,
-    /// Wait for the image as long as it takes
+    /// Wait for the program to take the signal as long as it takes
     ///
-    /// Without it, a program that does not take the signal within ten seconds, because it is stopped or blocks it, is an error.
-    #[arg(long)]
+    /// A program that is stopped or blocks the signal takes it later, and is saved then whether somebody waits or not.
+    #[arg(long, conflicts_with = "timeout")]
     pub wait: bool,
+    /// Wait this long for the program to take the signal
+    #[arg(long, value_name = "PERIOD", value_parser = crate::time::period, default_value = "10s")]
+    pub timeout: Duration,
     /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
     #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
     pub signal: Option<u32>,
@@ -113,6 +116,9 @@ pub struct Check {
     /// Process id, or name as in ps(1) if only one program of that name can be saved
     #[arg(value_name = "PID|NAME")]
     pub target: String,
+    /// Wait this long for the program to take the signal
+    #[arg(long, value_name = "PERIOD", value_parser = crate::time::period, default_value = "10s")]
+    pub timeout: Duration,
     /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
     #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
     pub signal: Option<u32>,

@@ -6,8 +6,8 @@ use crate::opened::Opened;
 use crate::pages::{self, PIECE};
 use crate::show;
 use crate::text::shown;
-use image::elf::{Ehdr, MAGIC};
-use image::format::{Region, region_kind};
+use image::elf::{Ehdr, MAGIC, PT_LOAD, Phdr};
+use image::format::{PAGE, Region, region_kind};
 use image::plain::{bytes_of, read};
 use image::read::Image;
 use std::ffi::OsStr;
@@ -44,7 +44,7 @@ pub fn run(args: &Extract) -> Result<()> {
     let mut sink = Sink::create(&args.output)?;
     write_pieces(&opened, &image, &pieces, &mut sink)?;
     if args.exe || args.file.is_some() {
-        sink.hide_sections()?;
+        mend_elf(&mut sink, &pieces)?;
     }
     sink.finish()
 }
@@ -57,7 +57,7 @@ pub fn mapped_file(opened: &Opened, image: &Image<'_>, path: &Path, output: &Pat
     }
     let mut sink = Sink::create(output)?;
     write_pieces(opened, image, &pieces, &mut sink)?;
-    sink.hide_sections()?;
+    mend_elf(&mut sink, &pieces)?;
     sink.finish()?;
     Ok(true)
 }
@@ -125,6 +125,43 @@ fn write_object(
     sink.finish()
 }
 
+/// Makes a mapped ELF file whole again, as far as that can be: section headers are not mapped, so that its header must not point to them any
+/// more, and glibc has made addresses of some offsets in the dynamic section (elf/get-dynamic-info.h, `ADJUST_DYN_INFO`).
+fn mend_elf(sink: &mut Sink, pieces: &[Piece]) -> Result<()> {
+    let header = sink.read(0, size_of::<Ehdr>());
+    let Some(header) =
+        header.filter(|bytes| bytes.starts_with(&MAGIC)).and_then(|bytes| read::<Ehdr>(&bytes, 0))
+    else {
+        return Ok(());
+    };
+    sink.write(0, bytes_of(&Ehdr { e_shoff: 0, e_shnum: 0, e_shstrndx: 0, ..header }))?;
+    let Some(first) = pieces.iter().find(|piece| piece.offset == 0) else { return Ok(()) };
+    let entry = |at: u64| {
+        let offset = header.e_phoff.checked_add(at * size_of::<Phdr>() as u64)?;
+        read::<Phdr>(&sink.read(offset, size_of::<Phdr>())?, 0)
+    };
+    let segments: Vec<Phdr> = (0..u64::from(header.e_phnum)).filter_map(entry).collect();
+    let loads = || segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+    let lowest = loads().map(|load| load.p_vaddr).min().unwrap_or(0) & !(PAGE - 1);
+    let highest = loads().filter_map(|load| load.p_vaddr.checked_add(load.p_memsz)).max().unwrap_or(0);
+    let Some(bias) = first.region.start.checked_sub(lowest).filter(|bias| *bias != 0) else { return Ok(()) };
+    let Some(dynamic) = segments.iter().find(|segment| segment.p_type == PT_DYNAMIC) else { return Ok(()) };
+    for at in (0..dynamic.p_filesz.min(PAGE)).step_by(16) {
+        let offset = dynamic.p_offset.saturating_add(at);
+        let Some(bytes) = sink.read(offset, 16) else { break };
+        let (tag, value) = (read::<u64>(&bytes, 0).unwrap_or(0), read::<u64>(&bytes, 8).unwrap_or(0));
+        let offset_again = value.checked_sub(bias).filter(|value| (lowest..highest).contains(value));
+        if let Some(value) = offset_again.filter(|_| ADJUSTED.contains(&tag)) {
+            sink.write(offset + 8, &value.to_le_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+const PT_DYNAMIC: u32 = 2;
+/// DT_PLTGOT, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_JMPREL, DT_VERSYM, DT_GNU_HASH.
+const ADJUSTED: [u64; 9] = [3, 4, 5, 6, 7, 17, 23, 0x6fff_fff0, 0x6fff_fef5];
+
 /// Where the bytes go: a file, with holes, or standard output, which needs them in order and so waits for the end.
 enum Sink<'a> {
     File(&'a Path, File),
@@ -175,20 +212,16 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Section headers are not mapped, so that the ELF header must not point to them any more.
-    fn hide_sections(&mut self) -> Result<()> {
-        let mut bytes = [0; size_of::<Ehdr>()];
+    fn read(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
         match self {
-            Self::File(_, file) => file.read_exact_at(&mut bytes, 0).map_err(self.failed())?,
-            Self::Standard(all) => bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from),
-        }
-        match read::<Ehdr>(&bytes, 0) {
-            Some(header) if bytes.starts_with(&MAGIC) => {
-                let header = Ehdr { e_shoff: 0, e_shnum: 0, e_shstrndx: 0, ..header };
-                self.write(0, bytes_of(&header))
+            Self::File(_, file) => file.read_exact_at(&mut bytes, offset).ok()?,
+            Self::Standard(all) => {
+                let start = usize::try_from(offset).ok()?;
+                bytes.copy_from_slice(all.get(start..start.checked_add(len)?)?);
             }
-            _ => Ok(()),
         }
+        Some(bytes)
     }
 
     fn finish(self) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `ckpt gdb`: gdb on an image, with the files that belong to it.
 
+mod libraries;
+
 use crate::args::Gdb;
 use crate::exit::{Code, Failure, Result};
 use crate::opened::Opened;
@@ -33,15 +35,20 @@ pub fn run(args: &Gdb) -> Result<Code> {
         .prefix("ckpt-gdb-")
         .tempdir()
         .map_err(|e| failed(&std::env::temp_dir(), e))?;
-    for file in image.files().iter() {
-        let path = PathBuf::from(OsStr::from_bytes(image.bytes(file.path)));
-        let copy = root.path().join(path.strip_prefix("/").unwrap_or(&path));
+    let place = |name: &Path, path: &Path| -> Result<()> {
+        let copy = root.path().join(name.strip_prefix("/").unwrap_or(name));
         let folder = copy.parent().unwrap_or(root.path());
         std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        if is_there(&image, &file) {
-            std::os::unix::fs::symlink(&path, &copy).map_err(|e| failed(&copy, e))?;
+        if changed.iter().any(|file| image.bytes(file.path) == path.as_os_str().as_bytes()) {
+            extract::mapped_file(&opened, &image, path, &copy).map(drop)
         } else {
-            extract::mapped_file(&opened, &image, &path, &copy)?;
+            std::os::unix::fs::symlink(path, &copy).map_err(|e| failed(&copy, e))
+        }
+    };
+    place(&exe, &exe)?;
+    for (name, file) in libraries::loaded(&opened, &image) {
+        if name.is_absolute() && name != exe {
+            place(&name, &file)?;
         }
     }
     let copy = root.path().join(exe.strip_prefix("/").unwrap_or(&exe));

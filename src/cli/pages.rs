@@ -28,6 +28,21 @@ pub fn read(
     Ok(())
 }
 
+/// Bytes at an address, of one region or of several that are neighbours; `None` when there is a hole.
+pub fn at(opened: &Opened, image: &Image<'_>, address: u64, len: u64) -> Option<Vec<u8>> {
+    let end = address.checked_add(len)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(len).ok()?);
+    let mut buf = vec![];
+    let mut at = address;
+    while at < end {
+        let region = image.region_at(at)?;
+        read(opened, image, &Region { end: region.end.min(end), ..region }, at, &mut buf).ok()?;
+        bytes.extend_from_slice(&buf);
+        at += buf.len() as u64;
+    }
+    Some(bytes)
+}
+
 /// The parts of a region's addresses `start..end` that are in the image: address, offset in the file, length.
 fn parts(image: &Image<'_>, region: &Region, start: u64, end: u64) -> Vec<(u64, u64, u64)> {
     if region.kind == region_kind::OBJECT {

@@ -23,8 +23,6 @@ pub enum Kind {
     SaveAndEnd = 2,
 }
 
-/// How long a target may take to answer when nobody said that it may take longer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks at a target that does not answer.
 const LOOK: Duration = Duration::from_millis(200);
 /// A request that is neither pending nor answered after this is sent again.

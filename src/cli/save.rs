@@ -4,7 +4,7 @@ use crate::args::{Check, Save};
 use crate::exit::{Code, Failure, Result};
 use crate::output::{self, Output};
 use crate::report::{Line, Saved};
-use crate::request::{Kind, PATIENCE, Request};
+use crate::request::{Kind, Request};
 use crate::target::Target;
 use crate::text::{count, elapsed, shown, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -28,7 +28,7 @@ struct Report {
 pub fn save(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
     let target = Target::find(&args.target, args.signal)?;
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
-    let mut request = Request::send(&target, kind, (!args.wait).then_some(PATIENCE))?;
+    let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;
     let progress = Progress::new(quiet || args.json);
     let (mut number, mut stop) = (None, None);
     let saved = loop {
@@ -96,7 +96,7 @@ struct Answer {
 /// `ckpt check`.
 pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let target = Target::find(&args.target, args.signal)?;
-    let mut request = Request::send(&target, Kind::Check, Some(PATIENCE))?;
+    let mut request = Request::send(&target, Kind::Check, Some(args.timeout))?;
     let mut refusals = vec![];
     while !request.finished() {
         match request.next()? {

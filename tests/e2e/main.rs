@@ -1,6 +1,7 @@
 //! End-to-end tests: real processes, saved, killed and restarted.
 
 mod audit;
+mod cli;
 mod debuggers;
 mod obstacles;
 mod quiet;

@@ -2,17 +2,17 @@
 
 use super::{Finding, State};
 use crate::report::Line;
-use crate::request::{Kind, PATIENCE, Request};
+use crate::request::{Kind, Request};
 use crate::target::Target;
 use crate::text::elapsed;
 use crate::tools;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tries it.
 pub fn finding() -> Finding {
@@ -22,8 +22,8 @@ pub fn finding() -> Finding {
     }
 }
 
-/// How long each step may take, in milliseconds.
-const STEP: u16 = 10_000;
+/// How long each step may take.
+const STEP: Duration = Duration::from_secs(10);
 
 /// What the programs would inherit and must not, and SIGPIPE, which would end us with them.
 fn prepare() {
@@ -64,7 +64,7 @@ fn attempt() -> Result<String, String> {
 /// Saves a process. It has our identity, so that the request changes nothing of ours.
 fn save(pid: u32) -> Result<(), String> {
     let target = Target::open(pid, None).map_err(|failure| failure.text)?;
-    let mut request = Request::send(&target, Kind::Save, Some(PATIENCE)).map_err(|failure| failure.text)?;
+    let mut request = Request::send(&target, Kind::Save, Some(STEP)).map_err(|failure| failure.text)?;
     loop {
         match request.next().map_err(|failure| failure.text)? {
             Line::Saved(_) => return Ok(()),
@@ -81,7 +81,7 @@ struct Trial {
 
 impl Trial {
     fn start(command: &mut Command) -> Result<Self, String> {
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         child.map(|child| Self { child }).map_err(|e| format!("{}: {e}", command.get_program().display()))
     }
 
@@ -90,15 +90,21 @@ impl Trial {
         let (Some(input), Some(output)) = (&mut self.child.stdin, &mut self.child.stdout) else {
             return Err("it has no pipes".to_owned());
         };
-        writeln!(input, "{line}").map_err(|e| format!("it does not read: {e}"))?;
+        let written = writeln!(input, "{line}");
         let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, PollTimeout::from(STEP)).unwrap_or(0) == 0 {
+        if poll(&mut fds, PollTimeout::from(STEP.as_millis() as u16)).unwrap_or(0) == 0 {
             return Err("it does not answer".to_owned());
         }
         let mut answer = String::new();
-        BufReader::new(output).read_line(&mut answer).map_err(|e| format!("it does not write: {e}"))?;
-        if answer.trim_end() == line {
+        let read = BufReader::new(output).read_line(&mut answer);
+        if written.is_ok() && read.is_ok() && answer.trim_end() == line {
             return Ok(());
+        }
+        // It has ended, or its pipes would be open: what it said last tells more than how.
+        let mut messages = String::new();
+        let said = self.child.stderr.as_mut().and_then(|stderr| stderr.read_to_string(&mut messages).ok());
+        if let Some(line) = said.and_then(|_| messages.lines().next_back()) {
+            return Err(line.to_owned());
         }
         Err(match self.child.wait() {
             Ok(status) => match (status.code(), status.signal()) {

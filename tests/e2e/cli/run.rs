@@ -1,0 +1,268 @@
+//! `ckpt run`: as if the program had been run directly.
+
+use super::Ckpt;
+use harness::{Process, User, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+/// Both ways to run: as the program itself, and under a supervisor.
+const WAYS: [&[&str]; 2] = [&[], &["--every", "1h"]];
+
+#[test]
+fn the_exit_status_is_that_of_the_program() {
+    let ckpt = Ckpt::new(User::ordinary());
+    for way in WAYS {
+        for code in [0, 1, 85, 255] {
+            let outcome = ckpt.start(way.iter().chain(&["sh", "-c", &format!("exit {code}")])).finish();
+            assert_eq!(outcome.status.code(), Some(code));
+        }
+        for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGINT, Signal::SIGSEGV] {
+            let script = format!("kill -{} $$", signal as i32);
+            let outcome = ckpt.start(way.iter().chain(&["sh", "-c", &script])).finish();
+            assert_eq!(outcome.status.signal(), Some(signal as i32), "{way:?}");
+        }
+    }
+    assert_eq!(ckpt.place.text("err"), "");
+}
+
+#[test]
+fn what_cannot_be_run_is_told_as_by_a_shell() {
+    let ckpt = Ckpt::new(User::ordinary());
+    ckpt.place.write("text", b"hello\n");
+    for way in WAYS {
+        let run = |program: &str| ckpt.say(["run"].iter().chain(way).copied().chain([program]));
+        assert_eq!(run("no-such-program").code, 127);
+        assert_eq!(run("./no-such-program").code, 127);
+        assert_eq!(run("./text").code, 126);
+        assert_eq!(run("/").code, 126);
+    }
+    assert_eq!(ckpt.say(["run"]).code, 64);
+    assert_eq!(ckpt.say(["run", "--every", "never", "true"]).code, 64);
+}
+
+#[test]
+fn a_program_that_the_library_cannot_reach_is_refused() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let restarter = ckpt.place.artifact(harness::Artifact::Restarter);
+    let said = ckpt.say(["run", restarter.to_str().unwrap(), "--help"]);
+    assert_eq!(said.code, 88);
+    assert!(said.err.contains("is statically linked, so that it cannot be saved"), "{said:?}");
+    let said = ckpt.say(["run", harness::tool("su").to_str().unwrap()]);
+    assert_eq!(said.code, 88);
+    assert!(said.err.contains("gains privileges"), "{said:?}");
+}
+
+#[test]
+fn the_environment_is_the_callers_with_the_preload_in_front() {
+    let ckpt = Ckpt::new(User::Myself);
+    for way in WAYS {
+        let mut command = ckpt.command_as(User::Myself, ["run"]);
+        command.args(way).args(["--image", "x", "--signal", "USR1", "env"]);
+        command.env("LD_PRELOAD", "libm.so.6").env("CKPT_SIGNAL", "HUP").env("MINE", "1");
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let library = ckpt.place.artifact(harness::Artifact::Library).canonicalize().unwrap();
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
+        };
+        assert_eq!(value("LD_PRELOAD"), format!("{}:libm.so.6", library.display()));
+        assert_eq!(
+            value("CKPT_IMAGE"),
+            ckpt.place.file("x").canonicalize().unwrap_or(ckpt.place.file("x")).to_str().unwrap()
+        );
+        assert_eq!((value("CKPT_SIGNAL"), value("MINE")), ("10", "1"));
+    }
+}
+
+#[test]
+fn signal_state_and_descriptors_are_inherited_untouched() {
+    let ckpt = Ckpt::new(User::Myself);
+    let script = r"grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | tr '\n' ' '";
+    // Ignored signals, SIGPIPE among them, and a standard input that is closed.
+    let shell =
+        format!("trap '' PIPE TERM CHLD; exec <&-; exec \"$@\" sh -c '{}'", script.replace('\'', r"'\''"));
+    let direct = |words: &[String]| {
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", &shell, "sh"]).args(words).current_dir(ckpt.place.cwd());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plain = direct(&["env".to_owned()]);
+    assert!(plain.contains("SigIgn") && !plain.contains("SigIgn:\t0000000000000000"), "{plain}");
+    let command = ckpt.place.artifact(harness::Artifact::Command).to_str().unwrap().to_owned();
+    for way in WAYS {
+        let words =
+            [command.as_str(), "run"].iter().chain(way).map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(direct(&words), plain, "{way:?}");
+    }
+}
+
+/// The process under a supervisor.
+fn program_of(supervisor: &Process) -> i32 {
+    let name = format!("task/{}/children", supervisor.pid());
+    let child =
+        wait(|| supervisor.proc(&name).split_whitespace().next().and_then(|word| word.parse::<i32>().ok()));
+    child.expect("a child")
+}
+
+#[test]
+fn the_supervisor_keeps_nothing_of_its_callers_but_standard_error() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut supervisor = ckpt.start(["--every", "1h", "sleep", "1000"]);
+    let program = program_of(&supervisor);
+    supervisor.until("its wait", |this| this.proc("wchan").contains("sigtimedwait"));
+    let names: Vec<_> = supervisor.descriptors().into_iter().map(|(number, name)| (number, name)).collect();
+    let err = ckpt.place.file("err").to_str().unwrap().to_owned();
+    assert_eq!(names, [(0, "/dev/null".into()), (1, "/dev/null".into()), (2, err)]);
+    assert_eq!(fs::read_link(format!("/proc/{}/cwd", supervisor.pid())).unwrap().to_str(), Some("/"));
+    kill(Pid::from_raw(program), Signal::SIGTERM).unwrap();
+    assert_eq!(supervisor.finish().status.signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn signals_to_the_supervisor_reach_the_program() {
+    let ckpt = Ckpt::new(User::Myself);
+    let script = "trap 'echo got HUP' HUP; trap 'echo got USR1' USR1; trap 'echo got RT; exit 5' RTMIN+1; echo ready; while :; do sleep 0.01; done";
+    let mut supervisor = ckpt.start(["--every", "1h", "bash", "-c", script]);
+    supervisor.ready();
+    let mut expected = "ready\n".to_owned();
+    for (signal, name) in [(libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1"), (libc::SIGRTMIN() + 1, "RT")] {
+        // SAFETY: kill(2) takes numbers.
+        assert_eq!(unsafe { libc::kill(supervisor.pid(), signal) }, 0);
+        expected += &format!("got {name}\n");
+        supervisor.until(name, |this| this.place.text("out") == expected);
+    }
+    assert_eq!(supervisor.finish().code(), 5);
+}
+
+#[test]
+fn the_supervisor_stops_and_goes_on_with_the_program() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut supervisor = ckpt.start(["--every", "1h", "sleep", "1000"]);
+    let program = program_of(&supervisor);
+    for signal in [Signal::SIGSTOP, Signal::SIGTSTP] {
+        kill(Pid::from_raw(program), signal).unwrap();
+        supervisor.until("a stop", |this| this.status_line("State").starts_with('T'));
+        supervisor.send(Signal::SIGCONT);
+        supervisor.until("a continuation", |this| {
+            let state = fs::read_to_string(format!("/proc/{program}/stat")).unwrap_or_default();
+            this.status_line("State").starts_with('S') && state.contains(") S ")
+        });
+    }
+    supervisor.send(Signal::SIGTERM);
+    assert_eq!(supervisor.finish().status.signal(), Some(Signal::SIGTERM as i32));
+}
+
+/// Counts to 60, a number every 10 ms, and exits with 3.
+const COUNTER: [&str; 3] = [
+    "python3",
+    "-uc",
+    "
+import time, sys
+for i in range(60):
+    print(i)
+    time.sleep(0.01)
+sys.exit(3)
+",
+];
+
+fn all_numbers() -> String {
+    (0..60).map(|n| format!("{n}\n")).collect()
+}
+
+/// The arguments of a supervised counter.
+fn counter<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    [&["--image", "image"], options, &["--"], &COUNTER].concat()
+}
+
+#[test]
+fn every_saves_again_and_again() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let outcome = ckpt.start(counter(&["--every", "100ms"])).finish();
+    assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
+    assert_eq!(String::from_utf8(outcome.output).unwrap(), all_numbers());
+    let summary = ckpt.json(["show", "--json", "image"]);
+    assert!(summary["summary"]["generation"].as_u64().unwrap() >= 3, "{}", summary["summary"]);
+}
+
+#[test]
+fn one_line_starts_goes_on_and_ends() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let options = ["--exit-after-save", "85", "--resume"];
+    for seen in [15, 30, 45] {
+        let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
+        process.until("numbers", |this| this.place.text("out").lines().count() >= seen);
+        process.send(Signal::SIGUSR2);
+        let outcome = process.finish();
+        assert_eq!((outcome.code(), outcome.messages.as_str()), (85, ""));
+    }
+    let outcome = resumed(&ckpt, &options).finish();
+    assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
+    assert_eq!(ckpt.place.text("out"), all_numbers());
+}
+
+/// The same line again; the program's output goes on in the file that it had open.
+fn resumed(ckpt: &Ckpt, options: &[&str]) -> Process {
+    let mut command = ckpt.command_as(ckpt.place.user, ["run"]);
+    command.args(counter(options)).stdout(std::process::Stdio::null()).stderr(ckpt.place.output("err"));
+    Process::spawn(&ckpt.place, command)
+}
+
+#[test]
+fn a_damaged_image_is_not_started_afresh() {
+    let ckpt = Ckpt::new(User::Myself);
+    ckpt.place.write("image", b"\x7fELF and then nothing");
+    let outcome = ckpt.start(counter(&["--resume"])).finish();
+    assert_eq!(outcome.code(), 69);
+    assert_eq!(outcome.output, b"");
+    let said = ckpt.say(["run", "--resume", "--image", "image.%p", "true"]);
+    assert_eq!(said.code, 64, "{said:?}");
+}
+
+#[test]
+fn term_saves_first() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let mut process = ckpt.start(counter(&["--on-term"]));
+    process.until("numbers", |this| this.place.text("out").lines().count() >= 10);
+    process.send(Signal::SIGTERM);
+    assert_eq!(process.finish().status.signal(), Some(Signal::SIGTERM as i32));
+    let image = ckpt.json(["show", "--json", "image"]);
+    assert_eq!(image["summary"]["command"][0], "python3");
+
+    ckpt.place.write("out", b"");
+    let mut process = ckpt.start(counter(&["--on-term", "--exit-after-save", "99"]));
+    process.until("numbers", |this| this.place.text("out").lines().count() >= 10);
+    process.send(Signal::SIGTERM);
+    assert_eq!(process.finish().code(), 99);
+}
+
+#[test]
+fn term_ends_a_program_that_cannot_be_saved() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.start(["--on-term", "--image", "/nowhere/image", "sleep", "1000"]);
+    let program = program_of(&process);
+    process.until("the handler", |_| {
+        fs::read_to_string(format!("/proc/{program}/wchan")).unwrap_or_default().contains("nanosleep")
+    });
+    process.send(Signal::SIGTERM);
+    let outcome = process.finish();
+    assert_eq!(outcome.status.signal(), Some(Signal::SIGTERM as i32));
+    assert!(outcome.messages.contains("not saved: directory of the image"), "{}", outcome.messages);
+}
+
+#[test]
+fn a_save_of_the_supervisor_is_one_of_the_program() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.start(["--every", "1h", "sleep", "1000"]);
+    let program = program_of(&process);
+    process.until("the handler", |_| {
+        fs::read_to_string(format!("/proc/{program}/wchan")).unwrap_or_default().contains("nanosleep")
+    });
+    let said = ckpt.shows(["save", &process.pid().to_string()]);
+    assert!(said.starts_with(&format!("sleep ({program}) saved to ")), "{said}");
+    process.send(Signal::SIGTERM);
+    assert_eq!(process.finish().status.signal(), Some(Signal::SIGTERM as i32));
+}

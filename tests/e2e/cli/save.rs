@@ -1,0 +1,270 @@
+//! Asking for a save, and hearing of it.
+
+use super::Ckpt;
+use harness::{Program, User, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+
+#[test]
+fn a_save_reports_the_image_that_it_made() {
+    for user in User::each() {
+        let ckpt = Ckpt::new(user);
+        let sleeper = ckpt.sleeper();
+        let pid = sleeper.pid().to_string();
+        let report = ckpt.json(["save", "--json", &pid]);
+        let path = report["image"].as_str().unwrap();
+        let image = fs::metadata(path).unwrap();
+        assert_eq!(path, ckpt.place.file("myckpt").to_str().unwrap());
+        assert_eq!(report["bytes"], image.len());
+        assert_eq!(
+            (&report["generation"], &report["pid"], &report["name"]),
+            (&1.into(), &sleeper.pid().into(), &"sleep".into())
+        );
+        let [stop, total] = ["stop_us", "total_us"].map(|key| report[key].as_u64().unwrap());
+        assert!(0 < stop && stop <= total, "{report}");
+        let pages = report["pages"].as_u64().unwrap() * 4096;
+        assert!(pages < image.len() && image.len() < pages + 100_000, "{report}");
+
+        let again = ckpt.shows(["save", &pid]);
+        let start = format!("sleep ({pid}) saved to {path}: ");
+        assert!(again.starts_with(&start) && again.contains("stopped for "), "{again}");
+        assert_ne!(fs::metadata(path).unwrap().ino(), image.ino());
+        assert_eq!(ckpt.shows(["save", "--quiet", &pid]), "");
+    }
+}
+
+#[test]
+fn root_saves_the_program_of_another_user() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let sleeper = ckpt.sleeper();
+    let said = ckpt.say_as(User::Myself, ["save", &sleeper.pid().to_string()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let owner = fs::metadata(ckpt.place.file("myckpt")).unwrap();
+    assert_eq!((owner.uid(), owner.permissions().mode() & 0o7777), (ckpt.place.user.ids().0, 0o600));
+}
+
+#[test]
+fn a_program_is_found_by_a_name_that_only_it_has() {
+    let ckpt = Ckpt::new(User::Myself);
+    // No other test's program can have this name.
+    let name = format!("z{}", std::process::id());
+    fs::copy(harness::tool("sleep"), ckpt.place.file(&name)).unwrap();
+    let program = Program::at(ckpt.place.file(&name)).arg("1000");
+    let caught = |process: &mut harness::Process| process.proc("wchan").contains("nanosleep");
+    let mut first = ckpt.place.start(&program);
+    first.until("sleep", caught);
+    assert!(ckpt.shows(["save", &name]).contains("saved"));
+    let mut second = ckpt.place.start(&program);
+    second.until("sleep", caught);
+    let said = ckpt.say(["save", &name]);
+    let both = [first.pid(), second.pid()];
+    assert_eq!(said.code, 87);
+    assert!(both.iter().all(|pid| said.err.contains(&pid.to_string())), "{said:?}");
+    let said = ckpt.say(["save", "no-such-name"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (87, "ckpt: no-such-name: no process of that name runs with libckpt.so\n")
+    );
+}
+
+#[test]
+fn stop_ends_the_program_where_it_was_saved() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-uc", COUNTER]));
+    process.until("some output", |this| this.place.text("out").lines().count() > 10);
+    ckpt.shows(["save", "--stop", &process.pid().to_string()]);
+    let outcome = process.finish();
+    assert_eq!(outcome.status.signal(), Some(9));
+    let before = outcome.output;
+    // Output goes on where it stopped: nothing was written twice, nothing is missing.
+    let mut command = ckpt.command_as(User::Myself, ["restart", "myckpt"]);
+    command.stdout(ckpt.place.output("more")).stderr(ckpt.place.output("more.err"));
+    let mut restarted = harness::Process::spawn(&ckpt.place, command);
+    restarted.until("more output", |this| this.place.read("out").len() > before.len() + 40);
+    restarted.kill();
+    let text = ckpt.place.text("out");
+    let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(0..numbers.len() as u32), "{text}");
+}
+
+const COUNTER: &str = "
+import time
+for i in range(10000000):
+    print(i)
+    time.sleep(0.001)
+";
+
+#[test]
+fn a_program_without_the_library_is_not_signalled() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.place.start(&Program::tool("sleep").arg("1000").without_preload());
+    process.until("sleep", |process| process.proc("wchan").contains("nanosleep"));
+    for command in ["save", "check"] {
+        let said = ckpt.say([command, &process.pid().to_string()]);
+        assert_eq!(said.code, 88);
+        let line = format!(
+            "ckpt: process {} (sleep): runs without libckpt.so; start it with ckpt run, or with LD_PRELOAD set\n",
+            process.pid()
+        );
+        assert_eq!((said.out.as_str(), said.err), ("", line));
+    }
+    assert_eq!(process.ended(), None);
+}
+
+#[test]
+fn a_program_that_took_the_handler_away_is_not_signalled() {
+    let ckpt = Ckpt::new(User::Myself);
+    let script = "import signal; signal.signal(signal.SIGUSR2, signal.SIG_DFL); print('ready', flush=True); signal.pause()";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    let said = ckpt.say(["save", &process.pid().to_string()]);
+    assert_eq!(said.code, 88, "{said:?}");
+    assert!(said.err.contains("does not catch SIGUSR2"), "{said:?}");
+    assert_eq!(process.ended(), None);
+}
+
+#[test]
+fn another_signal_is_found_in_the_environment() {
+    let ckpt = Ckpt::new(User::Myself);
+    let program = Program::tool("sleep").arg("1000").env("CKPT_SIGNAL", "RTMIN+3").env("CKPT_IMAGE", "other");
+    let mut process = ckpt.place.start(&program);
+    process.until("sleep", |process| process.proc("wchan").contains("nanosleep"));
+    let said = ckpt.shows(["save", &process.pid().to_string()]);
+    assert!(said.contains("/cwd/other: "), "{said}");
+    assert_eq!(ckpt.say(["save", "--signal", "USR2", &process.pid().to_string()]).code, 88);
+}
+
+#[test]
+fn nobody_is_there() {
+    let ckpt = Ckpt::new(User::Myself);
+    let pid = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let said = ckpt.say(["save", pid.trim()]);
+    assert_eq!((said.code, said.err), (87, format!("ckpt: process {}: there is none\n", pid.trim())));
+}
+
+#[test]
+fn a_program_of_another_user_is_none_of_our_business() {
+    if User::each().count() < 2 {
+        return;
+    }
+    let ckpt = Ckpt::new(User::Myself);
+    let sleeper = ckpt.sleeper();
+    let said = ckpt.say_as(User::Nobody, ["save", &sleeper.pid().to_string()]);
+    assert_eq!(said.code, 77, "{said:?}");
+    assert!(!ckpt.place.file("myckpt").exists());
+}
+
+/// A program that holds two things that no save can restore.
+fn unsavable(ckpt: &Ckpt) -> harness::Process {
+    let script = "
+import socket, time
+listener = socket.create_server(('127.0.0.1', 0))
+one = socket.create_connection(listener.getsockname())
+two, _ = listener.accept()
+print('ready', flush=True)
+time.sleep(1000)";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    process
+}
+
+#[test]
+fn a_check_tells_everything_that_a_save_would_refuse() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let process = unsavable(&ckpt);
+    let pid = process.pid().to_string();
+    let said = ckpt.say(["check", &pid]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("  descriptor 4 is ") && said.out.contains("  descriptor 5 is "), "{said:?}");
+    let answer: serde_json::Value = serde_json::from_str(&ckpt.say(["check", "--json", &pid]).out).unwrap();
+    assert!(answer["refusals"].as_array().unwrap().len() >= 2, "{answer}");
+
+    let said = ckpt.say(["save", &pid]);
+    assert_eq!((said.code, said.out.as_str()), (89, ""), "{said:?}");
+    let start = format!("ckpt: process {pid} (python3): not saved: descriptor ");
+    assert!(said.err.starts_with(&start) && said.err.lines().count() == 1, "{said:?}");
+    // Whoever asked was told: the program's own standard error stays clean.
+    assert_eq!(ckpt.place.text("err"), "");
+    assert!(!ckpt.place.file("myckpt").exists());
+}
+
+#[test]
+fn a_check_of_a_program_that_can_be_saved_writes_nothing() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let sleeper = ckpt.sleeper();
+    let names = ckpt.place.names();
+    let said = ckpt.shows(["check", &sleeper.pid().to_string()]);
+    assert_eq!(said, format!("sleep ({}): can be saved\n", sleeper.pid()));
+    assert_eq!(ckpt.place.names(), names);
+}
+
+#[test]
+fn a_save_that_fails_says_which_call_failed() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let program = Program::tool("sleep").arg("1000").env("CKPT_IMAGE", "/nowhere/image");
+    let mut process = ckpt.place.start(&program);
+    process.until("sleep", |process| process.proc("wchan").contains("nanosleep"));
+    let said = ckpt.say(["save", &process.pid().to_string()]);
+    assert_eq!(said.code, 90, "{said:?}");
+    assert!(said.err.contains("directory of the image: ENOENT"), "{said:?}");
+    assert_eq!(process.ended(), None);
+}
+
+#[test]
+fn a_stopped_program_is_saved_when_it_goes_on() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut sleeper = ckpt.sleeper();
+    sleeper.send(Signal::SIGSTOP);
+    sleeper.until("a stop", |process| process.status_line("State").starts_with('T'));
+    let said = ckpt.say(["save", "--timeout", "300ms", &sleeper.pid().to_string()]);
+    assert_eq!(said.code, 92, "{said:?}");
+    assert!(said.err.contains("is stopped, and will be saved when it can; continue it"), "{said:?}");
+
+    let waiting = ckpt.command_as(User::Myself, ["save", "--wait", &sleeper.pid().to_string()]);
+    let mut waiting = harness::Process::spawn(&ckpt.place, waiting);
+    waiting.until("a second request", |this| this.proc("wchan").contains("poll"));
+    kill(Pid::from_raw(sleeper.pid()), Signal::SIGCONT).unwrap();
+    let ended = wait(|| waiting.ended()).unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn a_program_that_blocks_the_signal_is_named() {
+    let ckpt = Ckpt::new(User::Myself);
+    let script = "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, [12]); print('ready', flush=True); time.sleep(1000)";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    let said = ckpt.say(["save", "--timeout", "300ms", &process.pid().to_string()]);
+    assert_eq!(said.code, 92, "{said:?}");
+    assert!(said.err.contains("blocks SIGUSR2"), "{said:?}");
+}
+
+#[test]
+fn a_request_that_was_swallowed_by_another_one_is_sent_again() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut sleeper = ckpt.sleeper();
+    sleeper.send(Signal::SIGSTOP);
+    sleeper.until("a stop", |process| process.status_line("State").starts_with('T'));
+    // SIGUSR2 does not queue: the request that follows vanishes.
+    sleeper.send(Signal::SIGUSR2);
+    let waiting = ckpt.command_as(User::Myself, ["save", "--quiet", &sleeper.pid().to_string()]);
+    let mut waiting = harness::Process::spawn(&ckpt.place, waiting);
+    waiting.until("its request", |this| this.proc("wchan").contains("poll"));
+    sleeper.send(Signal::SIGCONT);
+    assert_eq!(wait(|| waiting.ended()).unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_program_that_ends_before_it_is_saved_is_told() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut sleeper = ckpt.sleeper();
+    sleeper.send(Signal::SIGSTOP);
+    let waiting = ckpt.command_as(User::Myself, ["save", &sleeper.pid().to_string()]);
+    let mut waiting = harness::Process::spawn(&ckpt.place, waiting);
+    waiting.until("its request", |this| this.proc("wchan").contains("poll"));
+    sleeper.kill();
+    assert_eq!(wait(|| waiting.ended()).unwrap().code(), Some(91));
+}
