@@ -165,7 +165,7 @@ fn read_sums<'a>(
         Ok(_) => return Err(Failure::new(Code::Truncated, name, "the image is cut short", "")),
         Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
     }
-    Sums::parse(bytes).map_err(|error| {
+    image.sums(bytes).map_err(|error| {
         Failure::new(Code::Corrupt, name, error.text(), "copy it again, or restart from another image")
     })
 }

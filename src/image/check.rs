@@ -4,7 +4,7 @@
 use crate::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
 use crate::error::ImageError::{self, BadTable};
 use crate::format::{
-    Blob, Lock, NONE, Object, OpenFile, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Region, file_kind,
+    Blob, Lock, NONE, Object, OpenFile, Owner, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Region, file_kind,
     object_kind, process_flag, region_flag, region_kind, thread_flag,
 };
 use crate::plain::Table;
@@ -301,6 +301,19 @@ fn descriptors(image: &Image) -> Checked {
 }
 
 const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;
+/// Each owner will be written to without another look.
+pub(crate) fn owners(image: &Image, owners: Table<Owner>) -> Checked {
+    for owner in owners.iter() {
+        let can_hold = |region: Region| region.prot & 2 != 0 && region.flags & region_flag::SHARED == 0;
+        need(
+            owner.addr.is_multiple_of(4) && image.region_at(owner.addr).is_some_and(can_hold),
+            "bad image: the owner of a lock is not in memory that can be written",
+        )?;
+        need((owner.thread as usize) < image.threads().len(), "bad image: thread that owns a lock")?;
+    }
+    Ok(())
+}
+
 const ALL_REGION_FLAGS: u32 = (region_flag::ZEROS_KEPT << 1) - 1;
 
 fn is_page(address: u64) -> bool {

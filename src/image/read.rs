@@ -263,6 +263,17 @@ impl<'a> Image<'a> {
         self.guards
     }
 
+    /// The sums of this image: the `sums_len` bytes at `sums_off` of its file.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::SumsCorrupt`], or that an owner of a lock makes no sense.
+    pub fn sums<'s>(&self, bytes: &'s [u8]) -> Result<Sums<'s>, ImageError> {
+        let sums = Sums::parse(bytes)?;
+        check::owners(self, sums.owners())?;
+        Ok(sums)
+    }
+
     /// The bytes of a blob of this image.
     pub fn bytes(&self, blob: Blob) -> &'a [u8] {
         let off = blob.off as usize;

@@ -11,7 +11,8 @@ use crate::scratch::{Growing, Scratch};
 use crate::sink::Sink;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
-use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT};
+use image::elf::{PF_W, Phdr};
+use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT, RUN_PRIVATE};
 use image::owners::{Ids, find};
 use image::plain::{bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
@@ -124,14 +125,22 @@ fn write_pages(
     let mut copies = Copies::new()?;
     let ids = Ids::new(ids);
     let by_address = pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
-    let pieces = by_address.map(|load| Piece { addr: pages.readable(load.p_vaddr), len: load.p_filesz });
+    let pieces =
+        by_address.clone().map(|load| Piece { addr: pages.readable(load.p_vaddr), len: load.p_filesz });
     let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
+    let mut loads = (0u64..).zip(by_address);
+    let mut load = loads.next();
     for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
+        while load.is_some_and(|(number, _)| number < cut.piece) {
+            load = loads.next();
+        }
         let addr = copies.of_live(&cut);
         // SAFETY: the run was found readable, in memory that nobody changes now; or it is a copy.
         let bytes = unsafe { core::slice::from_raw_parts(addr as *const u8, cut.len as usize) };
         sum = crc32c_append(sum, bytes);
-        if let Some(ids) = ids {
+        // A thread can hold a lock only where it can write; what objects hold is not at this address, and others may see it.
+        let can_lock = |load: &Phdr| load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE;
+        if let Some(ids) = ids.filter(|_| load.is_some_and(|(_, load)| can_lock(load))) {
             owners.find_in(bytes, pages.belongs(cut.addr), ids)?;
         }
         if let Some(part) = parts.get_mut(used) {

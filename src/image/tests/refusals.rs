@@ -391,6 +391,31 @@ fn every_flipped_bit_of_the_sums_is_refused() {
 }
 
 #[test]
+fn owners_of_locks_must_be_in_private_memory_that_can_be_written() {
+    let heap = Owner { addr: 0x60_2008, ..Owner::default() };
+    let cases = [
+        (heap, None),
+        (Owner { addr: heap.addr + 1, ..heap }, Some("owner of a lock")),
+        (Owner { addr: 0x40_1000, ..heap }, Some("owner of a lock")),
+        (Owner { addr: 0x7f00_0000_3000, ..heap }, Some("owner of a lock")),
+        (Owner { addr: 8, ..heap }, Some("owner of a lock")),
+        (Owner { addr: u64::MAX - 3, ..heap }, Some("owner of a lock")),
+        (Owner { thread: 1, ..heap }, Some("thread that owns a lock")),
+    ];
+    for (owner, refusal) in cases {
+        let mut parts = Parts::one_of_everything();
+        parts.owners = vec![heap, owner];
+        let (layout, file) = parts.image();
+        let image = parse(&file).unwrap();
+        match (image.sums(&file[layout.sums_off as usize..]), refusal) {
+            (Ok(sums), None) => assert!(sums.owners().iter().eq([heap, owner])),
+            (Err(error), Some(refusal)) => assert!(error.text().contains(refusal), "{owner:?}: {error:?}"),
+            (other, _) => panic!("{owner:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn every_refusal_has_a_text_of_its_own() {
     let all = [
         ImageError::Empty,

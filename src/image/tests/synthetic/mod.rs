@@ -27,6 +27,7 @@ pub struct Parts {
     pub timers: Vec<PosixTimer>,
     pub files: Vec<MappedFile>,
     pub guards: Vec<Span>,
+    pub owners: Vec<Owner>,
     pub bytes: Vec<u8>,
     /// Notes behind ours: owner, type, contents.
     pub more: Vec<(&'static [u8], u32, Vec<u8>)>,
@@ -250,8 +251,9 @@ impl Parts {
         file.extend(&self.data);
         assert_eq!(layout.sums_off, file.len() as u64);
         let sums: Vec<u32> = self.data.chunks(CHUNK as usize).map(crc32c).collect();
-        let owners = vec![Owner::default(); OWNERS as usize];
-        file.extend(bytes_of(&sums_header(&sums, &owners, 0)));
+        let mut owners = self.owners.clone();
+        owners.resize(OWNERS as usize, Owner::default());
+        file.extend(bytes_of(&sums_header(&sums, &owners, self.owners.len() as u64)));
         file.extend(bytes_of_slice(&sums));
         file.extend(bytes_of_slice(&owners));
         assert_eq!(layout.file_len, file.len() as u64);
