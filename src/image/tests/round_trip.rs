@@ -223,7 +223,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// Whatever is changed, with the sums right again: the reader refuses it or gives out what can be used, and never panics.
     #[test]
