@@ -251,6 +251,7 @@ struct Use {
     private: bool,
     shared: bool,
     written: bool,
+    kept_out: bool,
 }
 
 /// Opens the files that regions map.
@@ -271,7 +272,9 @@ pub fn open_backings<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a,
             region_kind::FILE => file.private = true,
             region_kind::SHARED_FILE => {
                 file.shared = true;
-                file.written |= region.flags & region_flag::NO_MAYWRITE == 0;
+                let may_write = region.flags & region_flag::NO_MAYWRITE == 0;
+                file.written |= may_write;
+                file.kept_out |= !may_write;
             }
             _ => {}
         }
@@ -283,29 +286,34 @@ pub fn open_backings<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a,
 }
 
 fn open_backing<'a>(image: &Image<'a>, file: &MappedFile, used: Use) -> Result<'a, Backing> {
-    const NONE: Backing = Backing { fd: -1, same: false };
+    const NONE: Backing = Backing { fd: -1, read_only: -1, same: false };
     if !(used.shared || used.private && file.deleted == 0) {
         return Ok(NONE);
     }
     let path = image.c_str(file.path);
-    let access = if used.written { open_flag::RDWR } else { open_flag::RDONLY };
-    let flags = access | open_flag::CLOEXEC | open_flag::NONBLOCK | open_flag::NOCTTY;
-    let opened = sys::fd::open_at(AT_FDCWD, path, flags, 0);
+    let fail = |errno| {
+        let code = if errno == Errno::ENOENT { Code::FileMissing } else { Code::Call };
+        let cause = "the process had this file mapped, and it cannot be opened";
+        Failure::os(code, path, cause, errno, "put it back").by_errno()
+    };
+    let open = |access| {
+        let flags = access | open_flag::CLOEXEC | open_flag::NONBLOCK | open_flag::NOCTTY;
+        sys::fd::open_at(AT_FDCWD, path, flags, 0)
+    };
+    let opened = open(if used.written { open_flag::RDWR } else { open_flag::RDONLY });
     let (fd, stat) = match opened.and_then(|fd| Ok((fd, sys::fd::stat_fd(fd)?))) {
         Ok(found) => found,
         Err(_) if !used.shared => return Ok(NONE),
-        Err(errno) => {
-            let code = if errno == Errno::ENOENT { Code::FileMissing } else { Code::Call };
-            let cause = "the process had this file mapped, and it cannot be opened";
-            return Err(Failure::os(code, path, cause, errno, "put it back").by_errno());
-        }
+        Err(errno) => return Err(fail(errno)),
     };
     let same = is_same(file, &stat);
     if !same && !used.shared {
         let _ = sys::fd::close(fd);
         return Ok(NONE);
     }
-    Ok(Backing { fd, same })
+    let both = used.written && used.kept_out;
+    let read_only = if both { open(open_flag::RDONLY).map_err(fail)? } else { -1 };
+    Ok(Backing { fd, read_only, same })
 }
 
 /// Whether a file is what it was, as far as can be told without reading it.

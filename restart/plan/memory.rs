@@ -5,7 +5,7 @@ use super::layout::{Place, Vdso};
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
 use crate::present::Owner;
-use image::format::{PAGE, RUN_PRIVATE, Region, process_flag, region_flag, region_kind};
+use image::format::{NONE, PAGE, RUN_PRIVATE, Region, process_flag, region_flag, region_kind};
 use sys::Sysno;
 use sys::memory::{advice, map, prot};
 
@@ -176,7 +176,12 @@ impl<'a> Builder<'a, '_> {
         let locked = region.flags & (region_flag::LOCKED | region_flag::LOCKED_ONFAULT);
         if locked != 0 {
             let flags = if locked & region_flag::LOCKED_ONFAULT != 0 { MLOCK_ONFAULT } else { 0 };
-            self.put(late, Op::zero(Sysno::mlock2, [start, len, flags]))?;
+            let args = [start, len, flags];
+            // mlock2(2) locks memory that cannot be read and mappings longer than their file, and says ENOMEM: their pages cannot come.
+            let may_lack_pages = region.prot == prot::NONE || region.file != NONE;
+            let op =
+                if may_lack_pages { Op::any(Sysno::mlock2, args) } else { Op::zero(Sysno::mlock2, args) };
+            self.put(late, op)?;
         }
         if region.flags & region_flag::GUARDS != 0 {
             let first = image.guards().partition_point(|guard| guard.end <= region.start);
@@ -269,8 +274,11 @@ impl<'a> Builder<'a, '_> {
     /// The image and the mapped files are not needed any more.
     pub(super) fn close_sources(&mut self) -> Result<'a, ()> {
         for i in 0..self.inputs.backings.len() {
-            if let Some(backing) = self.inputs.backings.get(i).filter(|backing| backing.fd >= 0) {
-                self.early(Op::zero(Sysno::close, [backing.fd as u64]))?;
+            let Some(backing) = self.inputs.backings.get(i) else { continue };
+            for fd in [backing.fd, backing.read_only] {
+                if fd >= 0 {
+                    self.early(Op::zero(Sysno::close, [fd as u64]))?;
+                }
             }
         }
         self.early(Op::zero(Sysno::close, [self.inputs.image_fd as u64]))

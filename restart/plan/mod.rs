@@ -24,7 +24,7 @@ use crate::files::Numbers;
 use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
-use image::format::{Limit, region_kind};
+use image::format::{Limit, region_flag, region_kind};
 use image::read::Image;
 use layout::{Layout, Vdso};
 use sys::fd::IoVec;
@@ -34,6 +34,8 @@ use sys::fd::IoVec;
 pub struct Backing {
     /// Open descriptor, or -1.
     pub fd: i32,
+    /// One that is open for reading only, where some shared mapping may never become writable and another one may; else -1.
+    pub read_only: i32,
     /// Whether it is the very file of the image, unchanged: else its private regions come from the image alone.
     pub same: bool,
 }
@@ -137,7 +139,7 @@ impl Bounds {
                 + guards
                 + loads
                 + chunks
-                + image.files().len()
+                + image.files().len() * 2
                 + image.objects().len() * 8
                 + image.open_files().len() * 8
                 + image.descriptors().len() * 3
@@ -238,6 +240,9 @@ impl Inputs<'_> {
     /// The descriptor of the file that a region is mapped from, or `None` when the image's copy is used.
     pub(crate) fn backing(&self, region: &image::format::Region) -> Option<i32> {
         let backing = self.backings.get(region.file as usize)?;
-        (backing.fd >= 0 && (backing.same || region.kind == region_kind::SHARED_FILE)).then_some(backing.fd)
+        let is_shared = region.kind == region_kind::SHARED_FILE;
+        let keeps_out = is_shared && region.flags & region_flag::NO_MAYWRITE != 0 && backing.read_only >= 0;
+        let fd = if keeps_out { backing.read_only } else { backing.fd };
+        (backing.fd >= 0 && (backing.same || is_shared)).then_some(fd)
     }
 }

@@ -230,7 +230,7 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     let vmas = maps::read(job, scratch, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
-    let sources = objects::find(scratch, &vmas, &mut files, &descriptors)?;
+    let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;
     let wanted: &[Source] = if report.is_check { &[] } else { &sources };

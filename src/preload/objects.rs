@@ -8,14 +8,17 @@ use crate::helper::Stop;
 use crate::maps::Vma;
 use crate::memory_file::MemoryFile;
 use crate::message::{Failure, Kind};
+use crate::report::Report;
 use crate::scratch::{Growing, List, Scratch};
 use image::format::{
     Blob, CHUNK, Descriptor, NONE, Object, ObjectRun, OpenFile, PAGE, file_kind, object_kind,
 };
 use image::plain::Plain;
 use image::zero::is_zero;
+use sys::descriptor::{access, permission};
 use sys::fd::{self, fcntl, open_flag};
 use sys::line::Line;
+use sys::memory::prot;
 use sys::{Errno, memory};
 
 /// An object, and where its contents can be read.
@@ -50,6 +53,28 @@ pub fn is_nameless(vma: &Vma, scratch: &Scratch) -> bool {
         && !fd::stat_at(fd::AT_FDCWD, scratch.c_str(vma.name), true).is_ok_and(|stat| stat.ino == vma.ino)
 }
 
+/// Why the file of a shared mapping cannot be opened by its name again. What is only read can come from the image all the same: a cache of the
+/// system that a server has handed over, for instance.
+fn out_of_reach(vma: &Vma, scratch: &Scratch) -> Option<Kind> {
+    let path = scratch.c_str(vma.name);
+    let stat = fd::stat_at(fd::AT_FDCWD, path, true).unwrap_or_default();
+    // On an overlay, a file may have another inode number in the map.
+    if stat.ino != vma.ino && fd::file_system_at(path) != Ok(fd::OVERLAY) {
+        return Some(Kind {
+            what: "a shared mapping of a file that its path does not lead to",
+            advice: "unmap it before the save, or give the file back its name",
+        });
+    }
+    let write = if vma.prot & prot::WRITE != 0 { permission::WRITE } else { 0 };
+    match access(path, permission::READ | write) {
+        Err(Errno::EACCES) if stat.uid != sys::process::effective_uid() => Some(Kind {
+            what: "a shared mapping of a file that may not be opened again",
+            advice: "unmap it before the save, or give its user the permission",
+        }),
+        _ => None,
+    }
+}
+
 /// The index in `sources` of the object that a region maps. Some file systems (btrfs, overlays) have one device number for stat(2) and another
 /// for the map: there the name decides.
 pub fn of_region(vma: &Vma, sources: &[Source], scratch: &Scratch) -> Option<u32> {
@@ -70,6 +95,7 @@ pub fn find(
     vmas: &[Vma],
     files: &mut [OpenFile],
     descriptors: &[Descriptor],
+    report: &mut Report,
 ) -> Result<List<Source>, Stop> {
     let mut sources = scratch.list::<Source>();
     for descriptor in descriptors {
@@ -102,9 +128,15 @@ pub fn find(
         file.object = sources.len() as u32;
         scratch.push(&mut sources, Source { object, fd: number, readable })?;
     }
-    for vma in vmas.iter().filter(|vma| vma.shared != 0) {
-        if !is_nameless(vma, scratch) || of_region(vma, &sources, scratch).is_some() {
+    for vma in vmas.iter().filter(|vma| vma.shared != 0 && vma.ino != 0) {
+        if of_region(vma, &sources, scratch).is_some() {
             continue;
+        }
+        if !is_nameless(vma, scratch) {
+            let Some(kind) = out_of_reach(vma, scratch) else { continue };
+            if vma.prot & prot::WRITE != 0 {
+                report.refuse(Failure::Region(vma.start, kind))?;
+            }
         }
         let full = scratch.blob(vma.name);
         let kind = match full {
@@ -391,10 +423,15 @@ impl Contents {
         const REACH: u64 = 1 << 40;
         // SAFETY: a new mapping beside the old one, at an address of the kernel's choice.
         let Ok(copy) = (unsafe { memory::mremap(vma.start, 0, REACH) }) else { return Ok(()) };
+        let first = copy + (*size - vma.offset);
         let whole = Vma { start: copy, end: copy + REACH, ..*vma };
         let start = *size;
-        *size = end_inside(reader, &whole, start);
-        let result = self.mapping(reader, copy, vma.offset, (start, *size), in_memory);
+        let result = if reader.exists(first) {
+            *size = end_inside(reader, &whole, start);
+            self.mapping(reader, copy, vma.offset, (start, *size), in_memory)
+        } else {
+            Ok(())
+        };
         // SAFETY: the mapping made above, of which nobody else knows.
         let _ = unsafe { memory::munmap(copy, REACH) };
         result

@@ -289,6 +289,20 @@ pub fn file_system(fd: i32) -> Result<u64> {
     Ok(kind)
 }
 
+/// statfs(2): the type of the file system that a path leads to. `path` ends with a NUL.
+pub fn file_system_at(path: &[u8]) -> Result<u64> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    let mut stat = [0u64; 15];
+    // SAFETY: `path` is NUL-terminated and only read; the kernel writes one `struct statfs`.
+    unsafe { sc!(statfs, path.as_ptr(), stat.as_mut_ptr()) }?;
+    let [kind, ..] = stat;
+    Ok(kind)
+}
+
+/// Type of overlayfs.
+pub const OVERLAY: u64 = 0x794c_7630;
 /// Type of hugetlbfs.
 pub const HUGETLBFS: u64 = 0x9584_58f6;
 
