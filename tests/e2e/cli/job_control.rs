@@ -86,7 +86,7 @@ fn keys_of_the_terminal_stop_continue_and_interrupt() {
     for way in ["", "--every 1h"] {
         let mut terminal = Terminal::new(&ckpt);
         // Counts interrupts, so that one that came twice is seen.
-        let script = r#"n=0; trap "n=\$((n+1)); echo int \$n" INT; trap "exit 9" QUIT; echo up; while :; do sleep 0.05; done"#;
+        let script = r#"n=0; trap "n=\$((n+1)); echo int \$n" INT; trap "exit 9" QUIT; trap "echo goes on" CONT; echo up; while :; do sleep 0.05; done"#;
         terminal.types(&format!("{} run {way} bash -c '{script}'\n", command.display()));
         terminal.sees("\nup");
         terminal.types("\x03");
@@ -97,7 +97,8 @@ fn keys_of_the_terminal_stop_continue_and_interrupt() {
         terminal.sees("Stopped");
         terminal.sees("j-0");
         terminal.types("fg\n");
-        terminal.sees("run");
+        // Only now has it the terminal.
+        terminal.sees("\ngoes on");
         terminal.types("\x03");
         terminal.sees("int 2");
         terminal.types("\x1a");
@@ -124,8 +125,8 @@ fn a_program_reads_the_terminal() {
         terminal.sees("> ");
         // In the background it is stopped when it reads, and can be brought back.
         terminal.types(&format!("{} run {way} cat &\n", command.display()));
-        terminal.types("until jobs -s | grep -q .; do :; done; jobs\n");
-        terminal.sees("Stopped");
+        terminal.types("until jobs -s | grep -q .; do :; done; echo stopped-$((1+1))\n");
+        terminal.sees("stopped-2");
         terminal.sees("> ");
         terminal.types("fg\n");
         terminal.sees("cat\r\n");
