@@ -6,4 +6,5 @@ mod debuggers;
 mod memory;
 mod obstacles;
 mod quiet;
+mod soak;
 mod victims;

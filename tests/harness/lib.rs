@@ -17,6 +17,7 @@ mod image;
 mod place;
 mod process;
 mod program;
+pub mod soak;
 mod user;
 mod wait;
 

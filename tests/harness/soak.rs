@@ -1,0 +1,82 @@
+//! Saving and restarting at random moments.
+
+use crate::{Place, Process, Program, User};
+use std::time::{Duration, Instant};
+
+/// What is soaked: the modes of the victim `soak`, and an interpreter that collects garbage.
+pub const SUBJECTS: [&str; 8] =
+    ["alloc", "signals", "recursion", "vector", "maps", "forks", "threads", "python"];
+
+/// A small generator, so that a run can be repeated.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// One program that is saved, killed and restarted again and again.
+pub struct Subject {
+    name: &'static str,
+    process: Option<Process>,
+    /// Pairs of a save and a restart so far.
+    pub pairs: usize,
+}
+
+impl Subject {
+    /// Starts it as an ordinary user.
+    pub fn start(name: &'static str) -> Self {
+        let place = Place::new(User::ordinary());
+        let program = match name {
+            "python" => {
+                place.write("soak.py", PYTHON.as_bytes());
+                Program::tool("python3").arg(place.file("soak.py"))
+            }
+            mode => Program::victim("soak").arg(mode),
+        };
+        let mut process = place.start(&program);
+        process.ready();
+        Self { name, process: Some(process), pairs: 0 }
+    }
+
+    /// A random moment, a save, a kill, and a restart.
+    pub fn pair(&mut self, random: &mut Random) {
+        let mut process = self.process.take().expect("a running process");
+        // On the CPU: a sleep would be woken at a moment of the kernel's choice.
+        let until = Instant::now() + Duration::from_micros(random.below(3000));
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let image = process.save();
+        process.kill();
+        self.process = Some(image.restart());
+        self.pairs += 1;
+    }
+
+    /// Lets it end; it must have found nothing wrong.
+    pub fn end(mut self) -> (&'static str, usize) {
+        self.process.take().expect("a running process").passes();
+        (self.name, self.pairs)
+    }
+}
+
+/// Makes garbage in cycles and checks what must stay.
+const PYTHON: &str = r#"
+import gc, os, sys
+keep, n = {}, 0
+os.write(1, b"ready\n")
+while not os.path.exists("go.1"):
+    for _ in range(300):
+        n += 1
+        cycle = [n]; cycle.append(cycle)
+        keep[n % 5000] = (n, str(n) * 3)
+    for key, (value, text) in keep.items():
+        assert value % 5000 == key and text == str(value) * 3, (key, value, text)
+    gc.collect(0)
+os.write(1, b"PASS\n")
+"#;
