@@ -28,6 +28,7 @@ pub mod plain;
 pub mod read;
 pub mod smaps;
 pub mod stat;
+pub mod timers;
 pub mod write;
 pub mod zero;
 
