@@ -13,14 +13,15 @@
 use crate::arrival::Arrival;
 use crate::message::Failure;
 use crate::objects::{self, Contents, Source};
+use crate::pending::{self, Wanted};
 use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{background, crash, descriptors, maps, process, regions};
+use crate::{background, crash, descriptors, maps, process, questions, regions, timers};
 use core::arch::global_asm;
 use core::ffi::c_void;
-use image::format::{Descriptor, OpenFile, Process, Thread};
+use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread};
 use sys::process as sysprocess;
 use sys::signal::{self, Action, SIGNALS};
 
@@ -67,9 +68,29 @@ pub struct Job<'a> {
     pub actions: [Action; SIGNALS as usize],
     /// The scratch, while there is one.
     scratch: (u64, u64),
+    /// Whether threads must be asked before the save, or have been.
+    questions: Questions,
+    /// Pending signals that the leader is to take.
+    pub wanted: Wanted,
+}
+
+/// See [`questions`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Questions {
+    /// Nobody has looked.
+    Unknown,
+    /// There are some.
+    Open,
+    /// There are none any more.
+    Answered,
 }
 
 impl Job<'_> {
+    /// Whether no helper has worked on it yet.
+    pub fn is_first(&self) -> bool {
+        self.questions == Questions::Unknown
+    }
+
     /// Takes back what a helper that crashed has left in the memory that it shared.
     fn clean_up(&mut self) {
         let (start, end) = core::mem::take(&mut self.scratch);
@@ -93,6 +114,10 @@ pub struct Snapshot {
     pub descriptors: List<Descriptor>,
     /// Its threads.
     pub threads: List<Thread>,
+    /// Its pending signals.
+    pub pending: List<Pending>,
+    /// Its timers of timer_create(2).
+    pub timers: List<PosixTimer>,
     /// Files that exist only in the image.
     pub sources: List<Source>,
     /// What is in them.
@@ -154,19 +179,17 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         saved: false,
         actions: [Action::default(); SIGNALS as usize],
         scratch: (0, 0),
+        questions: Questions::Unknown,
+        wanted: Wanted::default(),
     };
-    // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
-    let helper = unsafe { ckpt_vfork(run, (&raw mut job).cast()) };
-    if helper > 0 {
-        let _ = sysprocess::wait_for(helper as u32);
-        job.clean_up();
-    } else {
-        // No process to be had (RLIMIT_NPROC): do it here. Every descriptor that this opens, it closes.
-        job.is_helper = false;
-        signal::read_actions(&mut job.actions);
-        save(&mut job);
-        job.clean_up();
+    questions::begin();
+    help(&mut job);
+    if job.questions == Questions::Open {
+        questions::answer(&job);
+        job.questions = Questions::Answered;
+        help(&mut job);
     }
+    pending::put_back(job.own.tid);
     crate::api::set_result(if job.saved { 0 } else { -1 });
     if job.saved && job.request == Request::SaveAndEnd {
         sysprocess::kill_self();
@@ -178,6 +201,24 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     crate::blocking::settle(arrival, false);
 }
 
+/// Runs [`save`] in a helper.
+fn help(job: &mut Job) {
+    job.is_helper = true;
+    // SAFETY: `run` uses the helper's own stack and what `job` points to, while this thread sleeps.
+    let helper = unsafe { ckpt_vfork(run, (&raw mut *job).cast()) };
+    if helper > 0 {
+        let _ = sysprocess::wait_for(helper as u32);
+    } else {
+        // No process to be had (RLIMIT_NPROC): do it here. Every descriptor that this opens, it closes.
+        job.is_helper = false;
+        signal::read_actions(&mut job.actions);
+        let before = signal::pending().unwrap_or(u64::MAX);
+        save(job);
+        pending::drop_ours(before);
+    }
+    job.clean_up();
+}
+
 extern "C" fn run(job: *mut c_void) -> ! {
     // SAFETY: `ckpt_lead` passes its job and does not touch it until the helper has ended.
     let job = unsafe { &mut *job.cast::<Job>() };
@@ -186,15 +227,26 @@ extern "C" fn run(job: *mut c_void) -> ! {
     sysprocess::exit_group(0)
 }
 
-/// Saves, or says why not.
+/// Saves, or says why not, or finds that threads must be asked first.
 fn save(job: &mut Job) {
     let mut report = Report::new(job);
-    let result = stop_threads(job).map_err(Stop::from).and_then(|()| save_stopped(job, &mut report));
+    let stopped = if job.questions == Questions::Unknown { stop_and_look(job) } else { Ok(()) };
+    if job.questions == Questions::Open {
+        return report.close();
+    }
+    let result = stopped.map_err(Stop::from).and_then(|()| save_stopped(job, &mut report));
     job.saved = result.is_ok();
     if let Err(stop) = result {
         report.failed(stop);
     }
     report.close();
+}
+
+/// Stops the other threads, and looks what must be asked of all.
+fn stop_and_look(job: &mut Job) -> Result<(), Failure> {
+    stop_threads(job)?;
+    job.questions = if questions::arise(job)? { Questions::Open } else { Questions::Answered };
+    Ok(())
 }
 
 /// Stops the other threads, if there are any.
@@ -233,10 +285,22 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;
+    let pending = pending::table(scratch, &threads)?;
+    let timers = timers::table(scratch, &threads)?;
     let wanted: &[Source] = if report.is_check { &[] } else { &sources };
     let contents = Contents::capture(&vmas, wanted, scratch)?;
-    let mut snapshot =
-        Snapshot { process, vmas, files, descriptors, threads, sources, contents, has_attributes: false };
+    let mut snapshot = Snapshot {
+        process,
+        vmas,
+        files,
+        descriptors,
+        threads,
+        pending,
+        timers,
+        sources,
+        contents,
+        has_attributes: false,
+    };
     let result = if report.is_check {
         regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {

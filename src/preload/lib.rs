@@ -32,7 +32,9 @@ mod notes;
 mod objects;
 mod pagemap;
 mod pages;
+mod pending;
 mod process;
+mod questions;
 mod regions;
 mod report;
 mod resume;
@@ -42,6 +44,7 @@ mod special;
 mod start;
 mod thread;
 mod threads;
+mod timers;
 mod writer;
 mod xstate;
 

@@ -40,6 +40,8 @@ pub fn build(
     notes.add_table(OWNER, note::OBJECT_RUNS, &snapshot.contents.runs)?;
     notes.add_table(OWNER, note::THREADS, &snapshot.threads)?;
     signal_actions(&mut notes, job)?;
+    notes.add_table(OWNER, note::PENDING, &snapshot.pending)?;
+    notes.add_table(OWNER, note::TIMERS, &snapshot.timers)?;
     notes.add_table(OWNER, note::OPEN_FILES, &snapshot.files)?;
     notes.add_table(OWNER, note::DESCRIPTORS, &snapshot.descriptors)?;
     notes.add(OWNER, note::BYTES, scratch.all_bytes())?;

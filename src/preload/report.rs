@@ -108,7 +108,9 @@ impl Report {
             .dec(u64::from(job.pid))
             .text(" generation=")
             .dec(u64::from(job.generation));
-        report.tell(&mut line);
+        if job.is_first() {
+            report.tell(&mut line);
+        }
         report
     }
 

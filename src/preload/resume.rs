@@ -47,6 +47,9 @@ pub extern "C" fn ckpt_resumed(
 pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival, owners: *const Owner, count: u64) {
     tell_libc(arrival.tid_address, arrival.tid);
     tell_locks(arrival, owners, count);
+    if arrival.index != 0 {
+        crate::pending::put_back_restarted(arrival.tid);
+    }
     if !arrival.leads() {
         crate::threads::redeliver(arrival);
     }

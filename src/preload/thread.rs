@@ -4,7 +4,8 @@ use crate::arrival::Arrival;
 use crate::scratch::{Full, Scratch};
 use image::format::{Thread, thread_flag};
 use sys::process::{self, pr};
-use sys::{signal::greg, thread};
+use sys::signal::{self, greg};
+use sys::thread;
 
 /// State that the kernel tells to its owner only.
 #[derive(Clone, Copy, Default)]
@@ -18,6 +19,8 @@ pub struct OwnState {
     comm: [u8; 16],
     /// The interval timers: interval, then value, in seconds and microseconds.
     pub itimers: [[i64; 4]; 3],
+    /// Signals that are pending for it or for the process.
+    pub pending: u64,
 }
 
 impl OwnState {
@@ -32,6 +35,7 @@ impl OwnState {
             timerslack: u64::from(process::prctl_value(pr::GET_TIMERSLACK).unwrap_or(0)),
             comm: [0; 16],
             itimers: [[0; 4]; 3],
+            pending: signal::pending().unwrap_or(0),
         };
         // SAFETY: PR_GET_NAME stores 16 bytes.
         let _ = unsafe { process::prctl(pr::GET_NAME, [own.comm.as_mut_ptr() as u64, 0, 0, 0]) };

@@ -12,9 +12,10 @@ use crate::arrival::{
     ckpt_stop, ckpt_taken,
 };
 use crate::message::{Failure, ThreadTrouble};
+use crate::pending::Wanted;
 use crate::report;
 use crate::thread::OwnState;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use image::number::take_decimal;
 use image::stat::Stat;
 use sys::fd::{self, open_flag};
@@ -39,8 +40,45 @@ pub struct Slot {
     pub own: OwnState,
     /// Set when the fields above are.
     parked: AtomicU32,
+    /// 1 while there is a question about its signals.
+    asked: AtomicU32,
+    /// Signals that it is to take: its own, and those of the process.
+    wanted: [AtomicU64; 2],
 }
 const _: () = assert!(size_of::<Slot>() < 1024);
+
+impl Slot {
+    /// Has the thread take signals.
+    pub fn ask(&self, wanted: Wanted) {
+        let [own, shared] = &self.wanted;
+        own.store(wanted.own, Ordering::Relaxed);
+        shared.store(wanted.shared, Ordering::Relaxed);
+        self.asked.store(1, Ordering::Release);
+    }
+
+    /// What the thread is asked, if it is.
+    pub fn question(&self) -> Option<Wanted> {
+        let [own, shared] = &self.wanted;
+        self.is_asked()
+            .then(|| Wanted { own: own.load(Ordering::Relaxed), shared: shared.load(Ordering::Relaxed) })
+    }
+
+    /// Whether it has not answered yet.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire) != 0
+    }
+
+    /// Says that the signals are taken.
+    pub fn answered(&self) {
+        self.asked.store(0, Ordering::Release);
+        thread::futex_wake(&self.asked, 1);
+    }
+
+    /// Sleeps for the answer, a millisecond at most.
+    pub fn wait_for_answer(&self) {
+        let _ = thread::futex_wait(&self.asked, 1, 1_000_000);
+    }
+}
 
 /// The threads that a save has stopped.
 ///
@@ -299,11 +337,18 @@ pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
     // SAFETY: a static of the assembly.
     unsafe {
         while ckpt_gathering.load(Ordering::Acquire) != 0 {
+            crate::questions::answer_in(slot);
             let _ = thread::futex_wait(&ckpt_gathering, 1, 0);
         }
     }
+    crate::pending::put_back(own.tid);
     redeliver(arrival);
     crate::blocking::settle(arrival, false);
+}
+
+/// Whether a pending signal 33 is our own.
+pub fn is_call(info: &Info) -> bool {
+    image::plain::read::<u64>(info, 24) == Some(MARK)
 }
 
 /// If what stopped this thread was the libc's own signal 33, it is sent again: it arrives when the handler returns.

@@ -22,6 +22,7 @@ pub mod socket;
 pub mod terminal;
 pub mod thread;
 pub mod time;
+pub mod timer;
 
 pub use call::call;
 pub use syscalls::{Errno, Sysno};

@@ -293,3 +293,9 @@ pub unsafe fn execute(
     // SAFETY: the caller answers for the arrays; `path` ends with a NUL.
     unsafe { sc!(execve, path.as_ptr(), argv, envp) }.map(drop)
 }
+
+/// kill(2). There is nobody to tell of a failure.
+pub fn send(pid: u32, signal: u32) {
+    // SAFETY: no memory is involved.
+    let _ = unsafe { sc!(kill, pid, signal) };
+}
