@@ -89,6 +89,14 @@ impl<'a, T: Copy> List<'a, T> {
         unsafe { &*(core::ptr::from_ref(filled) as *const [T]) }
     }
 
+    /// The values, for good, to be changed.
+    pub fn into_mut_slice(self) -> &'a mut [T] {
+        let len = self.len;
+        let filled = self.slots.get_mut(..len).unwrap_or_default();
+        // SAFETY: the first `len` slots were written by `push`.
+        unsafe { &mut *(core::ptr::from_mut(filled) as *mut [T]) }
+    }
+
     /// Appends a value.
     ///
     /// # Errors

@@ -172,6 +172,9 @@ fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Fa
         }
         Err(_) => b"a system call",
     };
+    if let Some((code, cause, advice)) = errno.and_then(|errno| crate::files::explain(op, errno)) {
+        return Failure { code, thing, cause, errno, advice };
+    }
     let (code, cause, advice) = match (opens, errno) {
         (true, Some(sys::Errno::ENOENT | sys::Errno::ENOTDIR)) => {
             (Code::FileMissing, "a file of the process is not there", "put it back")

@@ -54,6 +54,8 @@ pub enum Code {
     Late = 84,
     /// A system call of the plan failed for another reason.
     Call = 85,
+    /// Something that the process held is taken: a lock, an address. (86 to 92 are those of `ckpt`.)
+    Busy = 93,
 }
 
 /// A code and its line: the thing, the cause, and what to do.

@@ -3,6 +3,7 @@
 
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
+use crate::files::out_of_the_way;
 use image::format::{Object, PAGE, Region, object_kind, region_flag, region_kind};
 use image::read::Image;
 use sys::fd::{self, AT_FDCWD, memfd, open_flag};
@@ -110,30 +111,6 @@ pub fn descriptor_path(fd: i32) -> Line<64> {
     let mut path = Line::new();
     path.text("/proc/self/fd/").int(i64::from(fd)).text("\0");
     path
-}
-
-/// Gives a descriptor a number that the process did not use.
-fn out_of_the_way(image: &Image, fd: i32) -> sys::Result<i32> {
-    // The kernel gave out the lowest free number: what is below is in use.
-    let wanted = image.descriptors();
-    let mut number = fd as u32;
-    for descriptor in wanted.iter().skip(wanted.partition_point(|descriptor| descriptor.number < number)) {
-        if descriptor.number != number {
-            break;
-        }
-        number += 1;
-    }
-    if number == fd as u32 {
-        return Ok(fd);
-    }
-    let moved = fd::control(fd, fd::fcntl::DUPFD_CLOEXEC, number as usize)? as i32;
-    let _ = fd::close(fd);
-    // Numbers of our own may lie in between, and number then be one of the image's.
-    if wanted.iter().any(|descriptor| descriptor.number == moved as u32) {
-        out_of_the_way(image, moved)
-    } else {
-        Ok(moved)
-    }
 }
 
 /// Bytes of address space for all objects; at least as many as [`make`] gives out.

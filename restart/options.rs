@@ -19,6 +19,30 @@ pub enum Mode {
     Version,
 }
 
+/// What becomes of a file that is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// No restart.
+    #[default]
+    Refuse,
+    /// It is made anew, empty.
+    Create,
+    /// `/dev/null` takes its place.
+    Null,
+}
+
+/// What a descriptor of the process is to be instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The file of this path, which has its NUL.
+    Path(&'a [u8]),
+    /// The restarter's own descriptor: 0, 1 or 2.
+    Own(u32),
+}
+
+/// How many `--fd` there may be.
+const REDIRECTIONS: usize = 32;
+
 /// The options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a> {
@@ -32,6 +56,19 @@ pub struct Options<'a> {
     pub force: bool,
     /// Threads that read pages; 0: as many as there are CPUs.
     pub jobs: u32,
+    /// Cut files that the process had open for writing back to their length at the save.
+    pub roll_back: bool,
+    /// What becomes of files that are not there.
+    pub missing: Missing,
+    /// Descriptors that are to be something else.
+    redirections: [Option<(u32, Target<'a>)>; REDIRECTIONS],
+}
+
+impl<'a> Options<'a> {
+    /// Descriptors that are to be something else.
+    pub fn redirected(&self) -> impl Iterator<Item = &(u32, Target<'a>)> {
+        self.redirections.iter().flatten()
+    }
 }
 
 /// What `--help` prints.
@@ -45,6 +82,13 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
   --verify      check every checksum of IMAGE, and do nothing else
   --force       go on where a mismatch with this machine can be survived
   --jobs=N      read pages with N threads (default: one for each CPU, at most 8)
+  --fd N=PATH   let descriptor N of the process be PATH instead (at its end, if the process
+                writes to it); N=&M: descriptor M of myrestart itself, 0, 1 or 2
+  --missing-files=refuse|create|null
+                when a file of the process is not there: give up, make it anew, or take
+                /dev/null (default: refuse)
+  --rollback-files
+                cut files that the process had open for writing back to their length at the save
   --help        print this
   --version     print the version
 
@@ -56,7 +100,7 @@ Exit status: that of the restarted program; or, when nothing was restarted:
   76 kernel feature missing     77 permission missing         78 out of memory
   79 resource limit             80 no room in address space   81 image is no regular file
   82 state not supported        83 process id not to be had   84 failed in the last steps
-  85 other system call failed
+  85 other system call failed   93 a lock or address is taken
 ";
 
 const ADVICE: &str = "see myrestart --help";
@@ -70,10 +114,10 @@ fn usage<'a>(thing: &'a [u8], cause: &'static str) -> Failure<'a> {
 /// # Errors
 ///
 /// [`Code::Usage`].
-pub fn parse<'a>(args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options<'a>> {
+pub fn parse<'a>(mut args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options<'a>> {
     let mut options = Options::default();
     let mut only_operands = false;
-    for arg in args {
+    while let Some(arg) = args.next() {
         let bytes = arg.to_bytes();
         if only_operands || bytes == b"-" || !bytes.starts_with(b"-") {
             if !options.image.is_empty() {
@@ -90,15 +134,12 @@ pub fn parse<'a>(args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options<'a>
             b"--verify" => options.mode = Mode::Verify,
             b"--lazy" => options.lazy = true,
             b"--force" => options.force = true,
-            _ => match bytes.strip_prefix(b"--jobs=") {
-                Some(number) => {
-                    options.jobs = image::number::decimal(number)
-                        .and_then(|n| u32::try_from(n).ok())
-                        .filter(|n| (1..=64).contains(n))
-                        .ok_or(usage(bytes, "not a number from 1 to 64"))?;
-                }
-                None => return Err(usage(bytes, "unknown option")),
-            },
+            b"--rollback-files" => options.roll_back = true,
+            b"--fd" => {
+                let redirection = args.next().map_or(&b""[..], CStr::to_bytes_with_nul);
+                redirect(&mut options, redirection)?;
+            }
+            _ => with_value(&mut options, arg)?,
         }
         if matches!(options.mode, Mode::Help | Mode::Version) {
             return Ok(options);
@@ -109,6 +150,44 @@ pub fn parse<'a>(args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options<'a>
         b"\0" => Err(usage(b"", "the name of the image is empty")),
         _ => Ok(options),
     }
+}
+
+/// An option of the form `--name=value`.
+fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
+    let (bytes, whole) = (arg.to_bytes(), arg.to_bytes_with_nul());
+    if let Some(number) = bytes.strip_prefix(b"--jobs=") {
+        options.jobs = image::number::decimal(number)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| (1..=64).contains(n))
+            .ok_or(usage(bytes, "not a number from 1 to 64"))?;
+    } else if let Some(what) = bytes.strip_prefix(b"--missing-files=") {
+        options.missing = match what {
+            b"refuse" => Missing::Refuse,
+            b"create" => Missing::Create,
+            b"null" => Missing::Null,
+            _ => return Err(usage(bytes, "not one of refuse, create, null")),
+        };
+    } else if let Some(redirection) = whole.strip_prefix(b"--fd=") {
+        redirect(options, redirection)?;
+    } else {
+        return Err(usage(bytes, "unknown option"));
+    }
+    Ok(())
+}
+
+/// `N=PATH` or `N=&M`, with a NUL.
+fn redirect<'a>(options: &mut Options<'a>, text: &'a [u8]) -> Result<'a, ()> {
+    let wrong = usage(text, "not of the form --fd N=PATH or --fd N=&M");
+    let (number, rest) = image::number::take_decimal(text).ok_or(wrong)?;
+    let number = u32::try_from(number).map_err(|_| wrong)?;
+    let target = match rest.strip_prefix(b"=").ok_or(wrong)? {
+        [b'&', own @ (b'0' | b'1' | b'2'), 0] => Target::Own(u32::from(own - b'0')),
+        [] | [0] | [b'&', ..] => return Err(wrong),
+        path => Target::Path(path),
+    };
+    let free = options.redirections.iter_mut().find(|slot| slot.is_none());
+    *free.ok_or(usage(text, "more --fd than can be remembered"))? = Some((number, target));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -129,8 +208,25 @@ mod tests {
     #[test]
     fn options_may_stand_anywhere() {
         let options = run(&[c"--lazy", c"x", c"--jobs=3", c"--force", c"--plan"]);
-        let expected = Options { mode: Mode::Plan, image: b"x\0", lazy: true, force: true, jobs: 3 };
+        let expected = Options {
+            mode: Mode::Plan,
+            image: b"x\0",
+            lazy: true,
+            force: true,
+            jobs: 3,
+            ..Options::default()
+        };
         assert_eq!(options, Ok(expected));
+    }
+
+    #[test]
+    fn files_can_be_sent_elsewhere() {
+        let options =
+            run(&[c"--fd", c"3=/tmp/x", c"--fd=1=&2", c"--missing-files=null", c"--rollback-files", c"x"]);
+        let options = options.expect("these are right");
+        let all: Vec<_> = options.redirected().copied().collect();
+        assert_eq!(all, [(3, Target::Path(b"/tmp/x\0")), (1, Target::Own(2))]);
+        assert_eq!((options.missing, options.roll_back), (Missing::Null, true));
     }
 
     #[test]
@@ -146,6 +242,10 @@ mod tests {
             (&[c"--jobs=many", c"x"], b"--jobs=many"),
             (&[c"--jobs", c"x"], b"--jobs"),
             (&[c"-x"], b"-x"),
+            (&[c"--missing-files=what", c"x"], b"--missing-files=what"),
+            (&[c"--fd", c"3", c"x"], b"3\0"),
+            (&[c"--fd", c"3=&3", c"x"], b"3=&3\0"),
+            (&[c"--fd"], b""),
             (&[c"a", c"b"], b"b"),
             (&[], b""),
             (&[c""], b""),

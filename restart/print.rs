@@ -76,6 +76,7 @@ const ADVICE: Arg = One(
     "MADV_???",
 );
 const OPEN: &[(u64, &str)] = &[
+    (CREAT, "O_CREAT"),
     (0o400, "O_NOCTTY"),
     (0o2000, "O_APPEND"),
     (0o4000, "O_NONBLOCK"),
@@ -88,6 +89,8 @@ const OPEN: &[(u64, &str)] = &[
     (0o10_000_000, "O_PATH"),
     (0o200_000, "O_DIRECTORY"),
 ];
+/// `O_CREAT`: open(2) has a fourth argument.
+const CREAT: u64 = 0o100;
 const DUP_FLAGS: Arg = Bits(&[(0o2_000_000, "O_CLOEXEC")], "0", "O_???");
 const WHENCE: Arg = One(&[(0, "SEEK_SET"), (1, "SEEK_CUR"), (2, "SEEK_END")], "SEEK_???");
 const MREMAP: Arg = Bits(&[(1, "MREMAP_MAYMOVE"), (2, "MREMAP_FIXED")], "0", "MREMAP_???");
@@ -201,6 +204,12 @@ pub fn call<const N: usize>(op: &Op, line: &mut Line<N>) {
         line.text("memcpy(").hex(to).text(", ").hex(from).text(", ").dec(len).text(")");
         return;
     };
+    line.text(nr.name()).text("(");
+    if crate::files::notation::arguments(op, line) {
+        line.text(")");
+        return;
+    }
+    line.truncate(line.as_bytes().len() - nr.name().len() - 1);
     let Some(kinds) = arguments(nr) else {
         // strace 6.1 knows no later calls than those of Linux 6.1; it shows all six arguments of others.
         line.text("syscall_").hex(op.nr.into()).text("(");
@@ -284,6 +293,10 @@ fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut 
         OpenFlags => {
             one(arg & 3, &[(0, "O_RDONLY"), (1, "O_WRONLY"), (2, "O_RDWR")], "O_ACCMODE", line);
             bits(arg & !3, OPEN, "O_???", true, line);
+            if arg & CREAT != 0 {
+                let [_, _, _, mode, ..] = op.args;
+                line.text(", ").octal(mode);
+            }
         }
         MapFlags => {
             one(arg & 15, &[(1, "MAP_SHARED"), (2, "MAP_PRIVATE")], "MAP_???", line);
@@ -404,7 +417,7 @@ fn bits<const N: usize>(
     written
 }
 
-fn signal<const N: usize>(number: u64, line: &mut Line<N>) {
+pub(crate) fn signal<const N: usize>(number: u64, line: &mut Line<N>) {
     const SIGRTMIN: u64 = 32;
     match number.checked_sub(1).and_then(|index| SIGNALS.get(index as usize)) {
         Some(name) => line.text("SIG").text(name),
@@ -433,7 +446,7 @@ fn persona<const N: usize>(value: u64, line: &mut Line<N>) {
 }
 
 /// Writes a string as strace does: C escapes, octal for what is not ASCII.
-fn quoted<const N: usize>(bytes: &[u8], line: &mut Line<N>) {
+pub(crate) fn quoted<const N: usize>(bytes: &[u8], line: &mut Line<N>) {
     line.text("\"");
     let mut rest = bytes;
     while let [byte, tail @ ..] = rest {

@@ -2,13 +2,14 @@
 
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
+use crate::files::Own;
 use crate::plan::Backing;
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
 use image::read::Image;
 use sys::Errno;
-use sys::fd::{AT_FDCWD, Stat, open_flag};
+use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
 use sys::memory::{map, prot};
 
 /// File types of `st_mode` (`man 7 inode`).
@@ -323,6 +324,26 @@ fn is_same(file: &MappedFile, stat: &Stat) -> bool {
         && file.size == stat.size as u64
         && (file.mtime.sec, file.mtime.frac) == (stat.mtime, stat.mtime_nsec as i64)
         && (file.ctime.sec, file.ctime.frac) == (stat.ctime, stat.ctime_nsec as i64)
+}
+
+/// What 0, 1 and 2 are.
+pub fn standard() -> [Own; 3] {
+    let group = sys::process::group();
+    [0, 1, 2].map(|fd| {
+        let flags = sys::fd::control(fd, fcntl::GETFL, 0);
+        Own {
+            open: flags.is_ok(),
+            flags: flags.unwrap_or(0) as u32,
+            foreground: sys::terminal::foreground_group(fd) == Ok(group),
+            window: sys::terminal::window(fd).ok(),
+        }
+    })
+}
+
+/// Whether there is a controlling terminal.
+pub fn has_terminal() -> bool {
+    let flags = open_flag::RDWR | open_flag::CLOEXEC | open_flag::NOCTTY;
+    sys::fd::open_at(AT_FDCWD, b"/dev/tty\0", flags, 0).map(sys::fd::close).is_ok()
 }
 
 /// Present resource limits.

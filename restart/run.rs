@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::execute;
 use crate::exit::{Code, Failure, Result};
+use crate::files;
 use crate::load::{self, Loader, Stack};
 use crate::objects;
 use crate::op::Op;
@@ -114,6 +115,7 @@ fn room(image: &Image, workers: usize) -> usize {
         + workers * (size_of::<Stack>() + head.chunk as usize)
         + image.files().len() * 32
         + image.objects().len() * 64
+        + files::found::room(image)
         + chunks * (size_of::<Op>() + size_of::<IoVec>())
         + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize)
         + 64 * 1024
@@ -232,7 +234,11 @@ fn inputs<'a>(
         objects,
         limits: probe::limits(),
         privileged: may(capability::SYS_RESOURCE),
-        standard: [0, 1, 2].map(|number| sys::fd::control(number, sys::fd::fcntl::GETFD, 0).is_ok()),
+        standard: probe::standard(),
+        has_terminal: probe::has_terminal(),
+        found: files::found::find(image, options, arena)?,
+        roll_back: options.roll_back,
+        group: sys::process::group(),
         set_exe: set_exe && probe::executable_is_there(image, backings),
         umask: sys::process::umask(),
         personality: sys::process::personality(),

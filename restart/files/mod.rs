@@ -1,109 +1,172 @@
 //! Descriptors: one function for each kind of open file.
 //!
-//! The kernel gives a new descriptor the lowest free number. [`Numbers`] follows what is in use as the plan grows, so that the plan knows
-//! every number beforehand. Descriptors come back in ascending order: mostly the lowest free number is the wanted one.
+//! ```text
+//! found       what there is of the files now; refuses what is missing           (before the plan)
+//! numbers     which numbers are in use, so that the plan knows what the kernel will give out
+//! settle      from that number to the one that the process had
+//! standard    the restarter's own 0, 1, 2, and terminals
+//! path object pipe event socket      the kinds
+//! lock        what must wait until every descriptor is in its place
+//! notation    these system calls as strace prints them
+//! ```
+//!
+//! Descriptors come back in ascending order: mostly the lowest free number is the wanted one.
 
+mod event;
+pub mod found;
+mod lock;
+pub mod notation;
+mod numbers;
 mod object;
 mod path;
+mod pipe;
+mod settle;
+mod socket;
 mod standard;
 
-use crate::arena::{Arena, List};
+use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
-use crate::objects::Made;
 use crate::op::Op;
 use crate::plan::Builder;
-use image::format::{Descriptor, NONE, OpenFile, file_kind};
-use image::plain::Table;
-use sys::Sysno;
-use sys::fd::open_flag;
+use found::{Found, Way};
+use image::details::{EpollItem, InotifyWatch, SocketOption};
+use image::format::{Descriptor, Limit, Lock, OpenFile, file_kind};
+use image::read::Image;
+use sys::fd::{fcntl, open_flag};
+use sys::{Errno, Sysno};
+
+pub use numbers::Numbers;
+pub use standard::Own;
 
 /// `FD_CLOEXEC` in [`Descriptor::flags`].
 const CLOEXEC: u32 = 1;
+/// Number of the limit of descriptors.
+const RLIMIT_NOFILE: usize = 7;
 
-/// Which descriptor numbers are in use at the present point of the plan.
-pub struct Numbers<'a> {
-    wanted: Table<'a, Descriptor>,
-    /// For each of these: whether it is back.
-    back: &'a mut [u8],
-    /// For each open file: a descriptor of it that is back, or [`NONE`].
-    twins: List<'a, u32>,
-    /// The restarter's own 0, 1, 2.
-    standard: [bool; 3],
-    /// The files of the image's objects, until they are in their places.
-    objects: &'a [Made],
-    /// All numbers below are in use for good.
-    floor: u32,
+/// How many ops the files of an image may take.
+pub fn bounds(image: &Image) -> usize {
+    let of_file = |file: OpenFile| {
+        // What is longest: a socket's options, an epoll's items of five calls each, watches of two, packets, messages, locks.
+        let details = match file.kind {
+            file_kind::PIPE | file_kind::FIFO => {
+                image.detail::<image::details::Pipe>(&file).packets.len as usize / size_of::<u32>()
+            }
+            file_kind::EPOLL => {
+                let items = image.detail::<image::details::Epoll>(&file).items;
+                items.len as usize / size_of::<EpollItem>() * 5
+            }
+            file_kind::INOTIFY => {
+                let watches = image.detail::<image::details::Inotify>(&file).watches;
+                watches.len as usize / size_of::<InotifyWatch>() * 2
+            }
+            file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
+                let socket = image.detail::<image::details::Socket>(&file);
+                socket.options.len as usize / size_of::<SocketOption>()
+                    + socket.messages.len as usize / size_of::<u32>()
+            }
+            _ => 0,
+        };
+        24 + details + file.locks.len as usize / size_of::<Lock>()
+    };
+    image.open_files().iter().map(of_file).sum::<usize>() + image.descriptors().len() * 3 + 32
 }
 
-impl<'a> Numbers<'a> {
-    /// The image's descriptors are all to come; of this process's own only 0, 1, 2 are left.
-    ///
-    /// # Errors
-    ///
-    /// As [`Arena::slots`].
-    pub fn new(
-        image: &image::read::Image<'a>,
-        standard: [bool; 3],
-        objects: &'a [Made],
-        arena: &mut Arena<'a>,
-    ) -> Result<'static, Self> {
-        let wanted = image.descriptors();
-        let files = image.open_files().len();
-        let mut twins = arena.list(files)?;
-        for _ in 0..files {
-            twins.push(NONE)?;
+/// How many bytes the values may take to which these ops refer.
+pub fn room(image: &Image) -> usize {
+    bounds(image) * 80
+        + image.descriptors().len()
+        + image.open_files().len() * (4 + 4 + 64)
+        + image.objects().len() * 8
+}
+
+/// Copies a line that must last.
+fn keep_line(line: &[u8], arena: &mut Arena<'static>) -> &'static [u8] {
+    match arena.zeros(line.len()) {
+        Ok(copy) => {
+            copy.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
+            copy
         }
-        Ok(Self { wanted, back: arena.zeros(wanted.len())?, twins, standard, objects, floor: 0 })
+        Err(_) => b"a file",
     }
+}
 
-    fn index(&self, number: u32) -> Option<usize> {
-        let index = self.wanted.partition_point(|descriptor| descriptor.number < number);
-        self.wanted.get(index).filter(|descriptor| descriptor.number == number).map(|_| index)
-    }
-
-    /// Whether the number is one of the image's and was restored.
-    fn is_back(&self, number: u32) -> bool {
-        self.index(number).and_then(|index| self.back.get(index)).is_some_and(|back| *back != 0)
-    }
-
-    /// Notes that a number of the image is restored.
-    fn set_back(&mut self, number: u32) {
-        let Some(index) = self.index(number) else { return };
-        if let Some(back) = self.back.get_mut(index) {
-            *back = 1;
+/// Gives a descriptor a number that the process did not use.
+pub fn out_of_the_way(image: &Image, fd: i32) -> sys::Result<i32> {
+    // The kernel gave out the lowest free number: what is below is in use.
+    let wanted = image.descriptors();
+    let mut number = fd as u32;
+    for descriptor in wanted.iter().skip(wanted.partition_point(|descriptor| descriptor.number < number)) {
+        if descriptor.number != number {
+            break;
         }
-        let file = self.wanted.get(index).map_or(NONE, |descriptor| descriptor.file);
-        if let Some(twin) = self.twins.as_mut_slice().get_mut(file as usize) {
-            *twin = number;
+        number += 1;
+    }
+    if number == fd as u32 {
+        return Ok(fd);
+    }
+    let moved = sys::fd::control(fd, fcntl::DUPFD_CLOEXEC, number as usize)? as i32;
+    let _ = sys::fd::close(fd);
+    // Numbers of our own may lie in between, and number then be one of the image's.
+    if wanted.iter().any(|descriptor| descriptor.number == moved as u32) {
+        out_of_the_way(image, moved)
+    } else {
+        Ok(moved)
+    }
+}
+
+/// What the failure of an op means, where this module knows.
+pub fn explain(op: &Op, errno: Errno) -> Option<(Code, &'static str, &'static str)> {
+    let command = op.args[1] as u32;
+    match (op.sysno()?, errno) {
+        (Sysno::bind | Sysno::listen, Errno::EADDRINUSE) => {
+            Some((Code::Busy, "an address of the process is in use", "stop who uses it"))
         }
-    }
-
-    /// A descriptor of open file `file` that is back already.
-    fn twin(&self, file: u32) -> Option<u32> {
-        self.twins.as_slice().get(file as usize).copied().filter(|twin| *twin != NONE)
-    }
-
-    /// Whether the number is in use.
-    fn is_used(&self, number: u32) -> bool {
-        let is_object = |made: &Made| [made.fd, made.read_only].contains(&(number as i32));
-        self.standard.get(number as usize).is_some_and(|open| *open)
-            || self.is_back(number)
-            || self.objects.iter().any(is_object)
-    }
-
-    /// The number that the kernel gives out next.
-    pub(crate) fn lowest(&mut self) -> u32 {
-        while self.is_used(self.floor) {
-            self.floor += 1;
+        (Sysno::bind, Errno::EADDRNOTAVAIL) => {
+            Some((Code::Call, "an address of the process is not one of this machine", ""))
         }
-        self.floor
+        (Sysno::flock, Errno::EAGAIN) => Some((
+            Code::Busy,
+            "a lock of the process is held by another one",
+            "stop it: is it the process itself?",
+        )),
+        (Sysno::fcntl, Errno::EAGAIN | Errno::EACCES)
+            if matches!(command, fcntl::SETLK | fcntl::OFD_SETLK) =>
+        {
+            Some((
+                Code::Busy,
+                "a lock of the process is held by another one",
+                "stop it: is it the process itself?",
+            ))
+        }
+        (Sysno::fcntl, Errno::EPERM) if command == fcntl::SETPIPE_SZ => Some((
+            Code::Limit,
+            "a pipe of the process was larger than is allowed here",
+            "raise /proc/sys/fs/pipe-max-size",
+        )),
+        (Sysno::inotify_add_watch, Errno::ENOENT) => {
+            Some((Code::FileMissing, "a file that the process watched is not there", "put it back"))
+        }
+        _ => None,
     }
 }
 
 impl<'a> Builder<'a, '_> {
+    /// What there is now of an open file.
+    fn found(&self, index: u32) -> Found {
+        self.inputs.found.get(index as usize).copied().unwrap_or(found::NOTHING)
+    }
+
     /// Restores every descriptor.
     pub(crate) fn open_files(&mut self) -> Result<'a, ()> {
         let image = self.inputs.image;
+        for made in self.inputs.objects {
+            self.numbers.hold(made.fd)?;
+            self.numbers.hold(made.read_only)?;
+        }
+        for found in self.inputs.found {
+            self.numbers.hold(found.held)?;
+        }
+        self.raise_limit()?;
         // First those that live on the restarter's own 0, 1, 2, before others take these numbers.
         self.keep_standard()?;
         for descriptor in image.descriptors().iter() {
@@ -117,20 +180,45 @@ impl<'a> Builder<'a, '_> {
             }
         }
         self.finish_objects()?;
-        self.numbers.objects = &[];
-        self.numbers.floor = 0;
+        for made in self.inputs.objects {
+            self.numbers.let_go(made.fd);
+            self.numbers.let_go(made.read_only);
+        }
         // Own ones that the process did not have.
         for number in 0..3 {
-            let own = self.inputs.standard.get(number as usize).is_some_and(|open| *open);
+            let own = self.inputs.standard.get(number as usize).is_some_and(|own| own.open);
             if own && !self.numbers.is_back(number) {
                 self.early(Op::zero(Sysno::close, [u64::from(number)]))?;
-                if let Some(open) = self.numbers.standard.get_mut(number as usize) {
-                    *open = false;
-                }
-                self.numbers.floor = 0;
+                self.numbers.close_standard(number);
             }
         }
-        Ok(())
+        self.fill_epolls()?;
+        self.fill_inotifies()?;
+        self.own_files()?;
+        self.roll_back()?;
+        self.locks_and_owners()?;
+        self.start_timerfds()
+    }
+
+    /// The restarter may have a lower limit of descriptors than the process.
+    fn raise_limit(&mut self) -> Result<'a, ()> {
+        let Some(highest) = self.inputs.image.descriptors().iter().map(|descriptor| descriptor.number).max()
+        else {
+            return Ok(());
+        };
+        let now = self.inputs.limits.get(RLIMIT_NOFILE).copied().unwrap_or_default();
+        // A few more for a moment, where that can be.
+        let wanted = u64::from(highest) + 8;
+        if wanted <= now.soft {
+            return Ok(());
+        }
+        if u64::from(highest) >= now.hard && !self.inputs.privileged {
+            let cause = "the process had a descriptor with a number above the hard limit here";
+            return Err(Failure::new(Code::Limit, b"RLIMIT_NOFILE", cause, "raise it (ulimit -Hn)"));
+        }
+        let hard = if self.inputs.privileged { now.hard.max(wanted) } else { now.hard };
+        let limit = self.keep(Limit { soft: wanted.min(hard), hard })?;
+        self.early(Op::zero(Sysno::prlimit64, [0, RLIMIT_NOFILE as u64, limit, 0]))
     }
 
     /// Makes `descriptor` a duplicate of number `from`.
@@ -142,19 +230,45 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Opens `file` anew as `descriptor`.
+    /// Opens `file` anew as `descriptor`, its first one.
     fn open(&mut self, file: &OpenFile, descriptor: &Descriptor) -> Result<'a, ()> {
+        let found = self.found(descriptor.file);
+        if found.way == Way::Held {
+            self.duplicate(found.held as u32, descriptor)?;
+            return self.close_held(found.held);
+        }
+        match file.kind {
+            file_kind::PIPE => return self.open_pipe(file.peer),
+            file_kind::FIFO if found.way != Way::Null => return self.open_fifo(file.peer),
+            file_kind::UNIX_PAIR => return self.open_pair(descriptor.file, file),
+            _ => {}
+        }
         // If the kernel gives out the wanted number, the call that opens can set close-on-exec at once.
-        let number = self.numbers.lowest();
+        let number = self.numbers.take();
         let direct = number == descriptor.number;
         let cloexec = !direct || descriptor.flags & CLOEXEC != 0;
         match file.kind {
-            file_kind::REGULAR | file_kind::DIRECTORY | file_kind::DEVICE => {
-                self.open_path(file, number, cloexec)?;
+            file_kind::REGULAR
+            | file_kind::DIRECTORY
+            | file_kind::DEVICE
+            | file_kind::PATH
+            | file_kind::FIFO => {
+                self.open_path(file, &found, number, cloexec)?;
             }
             file_kind::MEMFD | file_kind::DELETED => self.open_object(file, number, cloexec)?,
+            file_kind::TERMINAL => self.open_terminal(file, number, cloexec)?,
+            file_kind::EVENTFD
+            | file_kind::TIMERFD
+            | file_kind::SIGNALFD
+            | file_kind::EPOLL
+            | file_kind::INOTIFY
+            | file_kind::PIDFD_SELF => self.open_event(file, number, cloexec)?,
+            file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
+                self.open_socket(descriptor.file, file, number, cloexec)?;
+            }
             kind => return Err(unsupported(self.inputs.image.c_str(file.path), kind)),
         }
+        self.numbers.give_back(number);
         if direct {
             self.numbers.set_back(number);
             return Ok(());
@@ -162,21 +276,44 @@ impl<'a> Builder<'a, '_> {
         self.duplicate(number, descriptor)?;
         self.early(Op::zero(Sysno::close, [u64::from(number)]))
     }
+
+    /// `--rollback-files`: cuts files that were open for writing back to their length at the save.
+    fn roll_back(&mut self) -> Result<'a, ()> {
+        if !self.inputs.roll_back {
+            return Ok(());
+        }
+        for (index, file) in (0u32..).zip(self.inputs.image.open_files().iter()) {
+            let found = self.found(index);
+            let writes = file.flags & open_flag::ACCMODE != open_flag::RDONLY;
+            let is_candidate =
+                file.kind == file_kind::REGULAR && found::is_regular(&file) && found.way == Way::Same;
+            if writes
+                && is_candidate
+                && found.size > file.size
+                && let Some(number) = self.numbers.twin(index)
+            {
+                self.early(Op::zero(Sysno::ftruncate, [u64::from(number), file.size]))?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Says what kind of file this version does not restore.
+/// Says what is missing.
 fn unsupported(path: &[u8], kind: u32) -> Failure<'_> {
-    let cause = match kind {
-        file_kind::TERMINAL => "the process had a terminal open, and there is none here to take its place",
-        file_kind::STANDARD => "the process had a standard stream, and there is none here to take its place",
-        file_kind::PIPE => "the process had a pipe open, which this version cannot restore",
-        file_kind::FIFO => "the process had a named pipe open, which this version cannot restore",
-        file_kind::EVENTFD => "the process had an eventfd open, which this version cannot restore",
-        file_kind::TIMERFD => "the process had a timerfd open, which this version cannot restore",
-        file_kind::SIGNALFD => "the process had a signalfd open, which this version cannot restore",
-        file_kind::EPOLL => "the process had an epoll open, which this version cannot restore",
-        file_kind::INOTIFY => "the process had an inotify open, which this version cannot restore",
-        _ => "the process had a file open of a kind that this version cannot restore",
+    let (cause, advice) = match kind {
+        file_kind::TERMINAL => (
+            "the process had a terminal open, and the restarter has nothing to take its place",
+            "restart it in a terminal, or redirect 0, 1 and 2, or use --fd N=PATH",
+        ),
+        file_kind::STANDARD => (
+            "the process had a standard stream, and the restarter has none to take its place",
+            "redirect 0, 1 and 2, or use --fd N=PATH",
+        ),
+        _ => (
+            "the process had a file open of a kind that this version cannot restore",
+            "restart it with the ckpt that wrote the image",
+        ),
     };
-    Failure::new(Code::Unsupported, path, cause, "restart it with the ckpt that wrote the image")
+    Failure::new(Code::Unsupported, path, cause, advice)
 }

@@ -20,7 +20,8 @@ mod thread;
 use crate::arena::{Arena, List};
 use crate::execute::Record;
 use crate::exit::Result;
-use crate::files::Numbers;
+use crate::files::found::Found;
+use crate::files::{self, Numbers, Own};
 use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
@@ -63,8 +64,16 @@ pub struct Inputs<'a> {
     pub limits: [Limit; 16],
     /// Whether hard limits may be raised (CAP_SYS_RESOURCE).
     pub privileged: bool,
-    /// Which of the descriptors 0, 1, 2 are open.
-    pub standard: [bool; 3],
+    /// What the descriptors 0, 1, 2 are.
+    pub standard: [Own; 3],
+    /// Whether there is a controlling terminal.
+    pub has_terminal: bool,
+    /// One for each entry of OPEN_FILES.
+    pub found: &'a [Found],
+    /// Cut files back to their length at the save.
+    pub roll_back: bool,
+    /// Process group of this process.
+    pub group: u32,
     /// Whether `/proc/self/exe` can be set: the executable is there, and so is the privilege (CAP_CHECKPOINT_RESTORE).
     pub set_exe: bool,
     /// Present file mode creation mask.
@@ -141,8 +150,7 @@ impl Bounds {
                 + chunks
                 + image.files().len() * 2
                 + image.objects().len() * 8
-                + image.open_files().len() * 8
-                + image.descriptors().len() * 3
+                + files::bounds(image)
                 + 256,
             late: regions * 14
                 + guards
@@ -185,7 +193,12 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
         iovecs: arena.list(bounds.iovecs)?,
         records: arena.list(bounds.records)?,
         stacks: arena.slots::<Stack>(inputs.image.threads().len())?.as_ptr() as u64,
-        numbers: Numbers::new(inputs.image, inputs.standard, inputs.objects, arena)?,
+        numbers: Numbers::new(
+            inputs.image,
+            inputs.standard.map(|own| own.open),
+            inputs.objects.len() * 2 + inputs.found.len(),
+            arena,
+        )?,
         exe: None,
         arena,
     };
@@ -195,6 +208,7 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
     builder.finish_regions()?;
     builder.unmap_objects()?;
     builder.close_sources()?;
+    builder.working_directory()?;
     builder.open_files()?;
     builder.process()?;
     builder.place_executor()?;

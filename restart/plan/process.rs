@@ -38,9 +38,6 @@ impl<'a> Builder<'a, '_> {
     pub(super) fn process(&mut self) -> Result<'a, ()> {
         let image = self.inputs.image;
         let process = *image.process();
-        if process.cwd.len > 0 {
-            self.early(Op::zero(Sysno::chdir, [image.c_str(process.cwd).as_ptr() as u64]))?;
-        }
         self.early(Op::success(Sysno::umask, [u64::from(process.umask)], u64::from(self.inputs.umask)))?;
         if process.personality != self.inputs.personality {
             let now = u64::from(self.inputs.personality);
@@ -59,6 +56,16 @@ impl<'a> Builder<'a, '_> {
         self.memory_map(-1, false)?;
         self.exe = self.open_executable()?;
         self.limits()
+    }
+
+    /// The working directory, before the descriptors: a socket may be bound to a path below it.
+    pub(super) fn working_directory(&mut self) -> Result<'a, ()> {
+        let image = self.inputs.image;
+        let cwd = image.process().cwd;
+        if cwd.len == 0 {
+            return Ok(());
+        }
+        self.early(Op::zero(Sysno::chdir, [image.c_str(cwd).as_ptr() as u64]))
     }
 
     /// What every signal does.

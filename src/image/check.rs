@@ -1,6 +1,7 @@
 //! What must hold in the tables of an image, beyond their sums. A sum tells of accidents; these tell of writers that went wrong and
 //! of images that mean harm.
 
+use crate::details::{self, EpollItem, InotifyWatch, SocketOption};
 use crate::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
 use crate::error::ImageError::{self, BadTable};
 use crate::format::{
@@ -267,8 +268,9 @@ fn mapped_files(image: &Image) -> Checked {
 }
 
 fn open_files(image: &Image) -> Checked {
-    for file in image.open_files().iter() {
+    for (number, file) in (0u32..).zip(image.open_files().iter()) {
         open_file(image, &file)?;
+        detail(image, number, &file)?;
     }
     Ok(())
 }
@@ -288,6 +290,54 @@ fn open_file(image: &Image, file: &OpenFile) -> Checked {
     blob(image, file.queued, 1, "bad image: queued bytes of an open file")?;
     blob(image, file.locks, size_of::<Lock>(), "bad image: locks of an open file")
 }
+
+/// What a kind has of its own.
+fn detail(image: &Image, number: u32, file: &OpenFile) -> Checked {
+    const TABLE: &str = "bad image: a table of an open file";
+    let files = image.open_files();
+    need(
+        file.detail.len as usize == details::length(file.kind),
+        "bad image: length of an open file's details",
+    )?;
+    let peer = files.get(file.peer as usize);
+    match file.kind {
+        file_kind::PIPE | file_kind::FIFO => {
+            let first = peer.is_some_and(|first| first.peer == file.peer && first.kind == file.kind);
+            need(first, "bad image: ends of a pipe do not belong together")?;
+            blob(image, image.detail::<details::Pipe>(file).packets, size_of::<u32>(), TABLE)
+        }
+        file_kind::EPOLL => {
+            let items = image.detail::<details::Epoll>(file).items;
+            blob(image, items, size_of::<EpollItem>(), TABLE)?;
+            image.entries::<EpollItem>(items).iter().try_for_each(|item| {
+                let is_file = (item.file as usize) < files.len() && item.number < 1 << 31;
+                need(is_file, "bad image: an epoll watches something that is not there")
+            })
+        }
+        file_kind::INOTIFY => {
+            let watches = image.detail::<details::Inotify>(file).watches;
+            blob(image, watches, size_of::<InotifyWatch>(), TABLE)?;
+            let watches = image.entries::<InotifyWatch>(watches);
+            ascending(watches.iter().map(|watch| watch.wd), "bad image: numbers of watches")?;
+            watches.iter().try_for_each(|watch| path(image, watch.path, "bad image: path of a watched file"))
+        }
+        file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
+            let is_mutual = peer.is_none_or(|peer| peer.peer == number && peer.kind == file_kind::UNIX_PAIR);
+            need(file.kind != file_kind::UNIX_PAIR || is_mutual, "bad image: ends of a pair of sockets")?;
+            let socket = image.detail::<details::Socket>(file);
+            blob(image, socket.options, size_of::<SocketOption>(), TABLE)?;
+            blob(image, socket.messages, size_of::<u32>(), TABLE)?;
+            let is_address = socket.name.len <= LONGEST_ADDRESS && socket.peer_name.len <= LONGEST_ADDRESS;
+            need(is_address, "bad image: address of a socket")?;
+            blob(image, socket.name, 1, TABLE)?;
+            blob(image, socket.peer_name, 1, TABLE)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `struct sockaddr_storage`.
+const LONGEST_ADDRESS: u32 = 128;
 
 fn descriptors(image: &Image) -> Checked {
     ascending(image.descriptors().iter().map(|fd| fd.number), "bad image: numbers of descriptors")?;

@@ -45,6 +45,13 @@ pub struct RecordLock {
 }
 const _: () = assert!(size_of::<RecordLock>() == 32);
 
+impl RecordLock {
+    /// A lock of `len` bytes from `start` on; none: to the end.
+    pub fn new(kind: i16, start: i64, len: i64) -> Self {
+        Self { kind, start, len, ..Self::default() }
+    }
+}
+
 /// fcntl(2) `F_GETLK`: a lock of another process that would be in the way of an exclusive one of the whole file.
 pub fn conflicting_lock(fd: i32) -> Result<Option<RecordLock>> {
     const GETLK: u32 = 5;

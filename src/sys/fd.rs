@@ -25,6 +25,7 @@ pub mod open_flag {
     pub const CLOEXEC: u32 = 0o2000000;
     pub const PATH: u32 = 0o10000000;
     pub const DSYNC: u32 = 0o10000;
+    pub const ASYNC: u32 = 0o20000;
     pub const DIRECT: u32 = 0o40000;
     pub const NOATIME: u32 = 0o1000000;
     pub const SYNC: u32 = 0o4010000;
@@ -190,12 +191,24 @@ pub mod fcntl {
     pub const SETFD: u32 = 2;
     pub const GETFL: u32 = 3;
     pub const SETFL: u32 = 4;
+    pub const SETLK: u32 = 6;
+    pub const OFD_SETLK: u32 = 37;
+    pub const SETOWN_EX: u32 = 15;
     pub const GETSIG: u32 = 11;
     pub const SETSIG: u32 = 10;
     pub const GETPIPE_SZ: u32 = 1032;
     pub const SETPIPE_SZ: u32 = 1031;
     pub const ADD_SEALS: u32 = 1033;
     pub const GET_SEALS: u32 = 1034;
+}
+
+/// chdir(2); the path ends with a NUL.
+pub fn change_dir(path: &[u8]) -> Result<()> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: a NUL-terminated string, only read.
+    unsafe { sc!(chdir, path.as_ptr()) }.map(drop)
 }
 
 /// close_range(2): closes `first` to `last`.

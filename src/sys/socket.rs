@@ -94,6 +94,12 @@ pub fn peer_name(fd: i32, buf: &mut Address) -> Result<&[u8]> {
     address(|buf, len| unsafe { sc!(getpeername, fd, buf, len) }, buf)
 }
 
+/// connect(2).
+pub fn connect(fd: i32, address: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads the address only.
+    unsafe { sc!(connect, fd, address.as_ptr(), address.len()) }.map(drop)
+}
+
 /// Flags of recvmsg(2).
 pub mod message {
     #![allow(missing_docs)]

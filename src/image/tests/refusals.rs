@@ -2,6 +2,7 @@
 
 mod synthetic;
 
+use image::details;
 use image::elf::{self, Ehdr, PF_R, PT_NOTE};
 use image::error::ImageError;
 use image::format::*;
@@ -147,7 +148,22 @@ fn each_wrong_entry_is_named() {
         (|p| p.open_files[0].kind = 0, "unknown kind of an open file"),
         (|p| p.open_files[0].kind = 21, "unknown kind of an open file"),
         (|p| p.open_files[3].object = 2, "object of an open file"),
-        (|p| p.open_files[1].peer = 4, "peer of an open file"),
+        (|p| p.open_files[1].peer = 8, "peer of an open file"),
+        (|p| p.open_files[1].peer = 2, "ends of a pipe do not belong together"),
+        (|p| p.open_files[2].peer = NONE, "ends of a pipe do not belong together"),
+        (|p| p.open_files[6].peer = 6, "ends of a pair of sockets"),
+        (|p| p.open_files[6].peer = 5, "ends of a pair of sockets"),
+        (|p| p.open_files[0].detail.len = 0, "length of an open file's details"),
+        (|p| p.open_files[3].detail.len = 8, "length of an open file's details"),
+        (|p| p.change::<details::Pipe>(1, |pipe| pipe.packets.len = 7), "a table of an open file"),
+        (|p| p.change::<details::Epoll>(4, |epoll| epoll.items.len = 23), "a table of an open file"),
+        (|p| p.change::<details::Epoll>(4, |epoll| epoll.items.off += 12), "an epoll watches something"),
+        (|p| p.change::<details::Inotify>(5, |inotify| inotify.watches.off += 4), "watche"),
+        (|p| p.change::<details::Socket>(6, |socket| socket.name.len = 129), "address of a socket"),
+        (
+            |p| p.change::<details::Socket>(6, |socket| socket.options.len = 1 << 31),
+            "a table of an open file",
+        ),
         (|p| p.open_files[3].object = NONE, "an open file without its contents"),
         (|p| p.open_files[0].pos = 1 << 63, "state of an open file"),
         (|p| p.open_files[0].flock = 3, "state of an open file"),
@@ -157,7 +173,7 @@ fn each_wrong_entry_is_named() {
         (|p| p.open_files[3].locks.len -= 1, "locks of an open file"),
         (|p| p.descriptors[1].number = 0, "numbers of descriptors"),
         (|p| p.descriptors[5].number = u32::MAX, "numbers of descriptors"),
-        (|p| p.descriptors[0].file = 4, "a descriptor without its file"),
+        (|p| p.descriptors[0].file = 8, "a descriptor without its file"),
         (|p| p.descriptors[0].flags = 2, "a descriptor without its file"),
         // Notes.
         (|p| p.more.push((OWNER, note::GUARDS, Vec::new())), "a note is there twice"),
@@ -202,7 +218,7 @@ fn tables_that_may_be_missing_are_empty() {
     let image = parse(&file).unwrap();
     assert!(image.pending().is_empty() && image.descriptors().is_empty());
     assert!(image.timers().is_empty() && image.guards().is_empty());
-    assert_eq!(image.open_files().len(), 4);
+    assert_eq!(image.open_files().len(), 8);
 }
 
 #[test]

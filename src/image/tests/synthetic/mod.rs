@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 use image::crc::{crc32c, crc32c_append};
+use image::details::{self, EpollItem, InotifyWatch, SocketOption};
 use image::elf::{self, PF_R, PF_W, PF_X, Phdr};
 use image::format::*;
-use image::plain::{bytes_of, bytes_of_slice};
+use image::plain::{self, Plain, bytes_of, bytes_of_slice};
 use image::read::{Image, prefix_len};
 use image::write::{Layout, Notes, seal, sums_header};
 use std::mem::offset_of;
@@ -89,6 +90,14 @@ impl Parts {
         self.loads.last_mut().unwrap()
     }
 
+    /// Changes the detail of an open file.
+    pub fn change<T: Plain>(&mut self, file: usize, change: fn(&mut T)) {
+        let at = self.open_files[file].detail.off as usize;
+        let mut detail = plain::read(&self.bytes, at).unwrap();
+        change(&mut detail);
+        plain::write(&mut self.bytes, at, &detail).unwrap();
+    }
+
     /// A process with one of everything.
     pub fn one_of_everything() -> Self {
         let mut p = Self::default();
@@ -167,13 +176,36 @@ impl Parts {
 
         let path = p.path("/dev/pts/3");
         let file = OpenFile { object: NONE, peer: NONE, ..OpenFile::default() };
-        p.open_files.push(OpenFile { kind: file_kind::TERMINAL, path, flags: 2, ..file });
+        let detail = p.blob(bytes_of(&details::Terminal { window: [24, 80, 0, 0], ..Default::default() }));
+        p.open_files.push(OpenFile { kind: file_kind::TERMINAL, path, flags: 2, detail, ..file });
         let queued = p.blob(b"unread");
-        p.open_files.push(OpenFile { kind: file_kind::PIPE, queued, peer: 2, ..file });
-        p.open_files.push(OpenFile { kind: file_kind::PIPE, peer: 1, flags: 1, ..file });
+        let packets = p.blob(bytes_of_slice(&[2u32, 4]));
+        let detail = p.blob(bytes_of(&details::Pipe { size: 65536, flags: 1, packets }));
+        p.open_files.push(OpenFile { kind: file_kind::PIPE, queued, detail, peer: 1, ..file });
+        p.open_files.push(OpenFile { kind: file_kind::PIPE, detail, peer: 1, flags: 1, ..file });
         let locks = p.blob(bytes_of(&Lock { start: 5, ..Lock::default() }));
         let path = p.path("/shm");
         p.open_files.push(OpenFile { kind: file_kind::MEMFD, path, object: 0, locks, ..file });
+        let items = p.blob(bytes_of(&EpollItem {
+            number: 3,
+            file: 1,
+            events: 1,
+            data: u64::MAX,
+            ..Default::default()
+        }));
+        let detail = p.blob(bytes_of(&details::Epoll { ready: 1, reserved: 0, items }));
+        p.open_files.push(OpenFile { kind: file_kind::EPOLL, detail, ..file });
+        let path = p.path("/etc");
+        let watches = p.blob(bytes_of_slice(&[1, 4].map(|wd| InotifyWatch { wd, mask: 2, path })));
+        let detail = p.blob(bytes_of(&details::Inotify { watches }));
+        p.open_files.push(OpenFile { kind: file_kind::INOTIFY, detail, ..file });
+        let options = p.blob(bytes_of(&SocketOption { level: 1, name: 2, len: 4, ..Default::default() }));
+        let name = p.blob(b"\x01\x00/run/x.sock\0");
+        let detail =
+            p.blob(bytes_of(&details::Socket { domain: 1, kind: 2, options, name, ..Default::default() }));
+        for peer in [7, 6] {
+            p.open_files.push(OpenFile { kind: file_kind::UNIX_PAIR, detail, peer, ..file });
+        }
         for (number, file) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (1000, 3)] {
             p.descriptors.push(Descriptor { number, file, flags: number & 1 });
         }
