@@ -211,6 +211,9 @@ pub fn vdso_region(image: &Image) -> Option<Region> {
     image.region_at(home).filter(|region| region.kind == region_kind::VDSO)
 }
 
+/// Place of the instruction pointer in [`image::format::Thread::frame_registers`] (`struct user_regs_struct`).
+const RIP: usize = 16;
+
 /// The saved vdso with its functions turned into system calls.
 ///
 /// # Errors
@@ -235,15 +238,23 @@ pub fn patched_vdso<'a, 'n>(
             Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
         }
     }
-    match crate::vdso::patch(bytes) {
-        Some(_) => Ok(bytes),
-        None => Err(Failure::new(
-            Code::Unsupported,
-            name,
-            "the image is from another kernel, and its vdso is of an unknown form",
-            "restart it under the kernel that it was saved under",
-        )),
+    let refuse = |cause| {
+        let advice = "restart it under the kernel that it was saved under, or from another image";
+        Err(Failure::new(Code::Unsupported, name, cause, advice))
+    };
+    if crate::vdso::patch(bytes).is_none() {
+        return refuse("the image is from another kernel, and its vdso is of an unknown form");
     }
+    let is_lost = |rip: u64| {
+        let offset = rip.checked_sub(region.start).and_then(|offset| usize::try_from(offset).ok());
+        offset.is_some_and(|offset| crate::vdso::is_inside_stub(bytes, offset))
+    };
+    if image.threads().iter().any(|thread| is_lost(thread.frame_registers[RIP])) {
+        return refuse(
+            "the image is from another kernel, and a thread has just entered a function of its vdso",
+        );
+    }
+    Ok(bytes)
 }
 
 /// How regions use a file.

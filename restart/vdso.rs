@@ -68,6 +68,14 @@ pub fn patch(vdso: &mut [u8]) -> Option<u32> {
     Some(patched)
 }
 
+/// Whether an instruction at `offset` of a patched vdso is in the middle of a stub: what was there, and was about to run, is lost.
+pub fn is_inside_stub(patched: &[u8], offset: usize) -> bool {
+    (1..STUB).any(|ahead| {
+        let found = offset.checked_sub(ahead).and_then(|start| patched.get(start..start.checked_add(STUB)?));
+        FUNCTIONS.iter().any(|(_, nr)| found == Some(&stub(*nr)))
+    })
+}
+
 /// The address that the vdso was linked at, and that of its dynamic section.
 fn segments(vdso: &[u8]) -> Option<(u64, u64)> {
     let ehdr: Ehdr = read(vdso, 0)?;
@@ -145,6 +153,17 @@ mod tests {
         };
         assert_eq!(result, 0);
         assert!(time[0] > 0);
+    }
+
+    #[test]
+    fn what_a_stub_has_replaced_is_told() {
+        let mut patched = vdso().to_vec();
+        patch(&mut patched).expect("known form");
+        let code = stub(Sysno::clock_gettime);
+        let start = patched.windows(STUB).position(|window| window == code).expect("the stub");
+        assert!(!is_inside_stub(&patched, start), "the function as a whole can be called");
+        assert!((start + 1..start + STUB).all(|offset| is_inside_stub(&patched, offset)));
+        assert!(!is_inside_stub(&patched, start + STUB) && !is_inside_stub(&patched, 0));
     }
 
     #[test]

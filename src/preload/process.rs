@@ -51,7 +51,6 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     if len == 0 {
         process.auxv = file(b"/proc/self/auxv\0", "/proc/self/auxv", scratch)?;
     }
-    process.vdso = auxv_value(scratch.blob(process.auxv), AT_SYSINFO_EHDR);
     let len = fd::read_link(fd::AT_FDCWD, b"/proc/self/exe\0", scratch.room())
         .map_err(|errno| Failure::Proc("/proc/self/exe", errno))?
         .len();
@@ -122,7 +121,6 @@ fn memory_map(scratch: &mut Scratch) -> Result<MemoryMap, Stop> {
 }
 
 const AT_HWCAP2: u64 = 26;
-const AT_SYSINFO_EHDR: u64 = 33;
 
 fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
     let mut words = auxv.chunks_exact(16).map(|pair| (read::<u64>(pair, 0), read::<u64>(pair, 8)));

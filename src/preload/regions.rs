@@ -51,6 +51,9 @@ pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -
         };
         found.regions.push(region).map_err(memory)?;
     }
+    // Not by the auxiliary vector: after a restart under another kernel, ordinary memory is where it says.
+    let vdso = found.regions.iter().find(|region| region.kind == region_kind::VDSO);
+    snapshot.process.vdso = vdso.map_or(0, |region| region.start);
     Ok(found)
 }
 
@@ -189,14 +192,15 @@ fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, St
         reserved: low(vma.dev),
         ..MappedFile::default()
     };
-    if let Ok(stat) = fd::stat_at(fd::AT_FDCWD, scratch.c_str(path), true) {
-        if stat.ino == vma.ino && !deleted {
-            entry.dev = stat.dev;
-            entry.size = stat.size as u64;
-            entry.mtime = Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 };
-            entry.ctime = Time { sec: stat.ctime, frac: stat.ctime_nsec as i64 };
-            entry.deleted = 0;
-        }
+    if let Ok(stat) = fd::stat_at(fd::AT_FDCWD, scratch.c_str(path), true)
+        && stat.ino == vma.ino
+        && !deleted
+    {
+        entry.dev = stat.dev;
+        entry.size = stat.size as u64;
+        entry.mtime = Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 };
+        entry.ctime = Time { sec: stat.ctime, frac: stat.ctime_nsec as i64 };
+        entry.deleted = 0;
     }
     found.files.push(entry).map_err(Failure::Scratch)?;
     Ok((found.files.len() - 1) as u32)

@@ -3,6 +3,7 @@
 mod audit;
 mod cli;
 mod debuggers;
+mod kernel;
 mod memory;
 mod obstacles;
 mod quiet;
