@@ -109,6 +109,19 @@ const SEALS: Arg = Bits(
 );
 const MLOCKALL: Arg = Bits(&[(1, "MCL_CURRENT"), (2, "MCL_FUTURE"), (4, "MCL_ONFAULT")], "0", "MCL_???");
 const ITIMER: Arg = One(&[(0, "ITIMER_REAL"), (1, "ITIMER_VIRTUAL"), (2, "ITIMER_PROF")], "ITIMER_???");
+const CLOCK: Arg = One(
+    &[
+        (0, "CLOCK_REALTIME"),
+        (1, "CLOCK_MONOTONIC"),
+        (2, "CLOCK_PROCESS_CPUTIME_ID"),
+        (3, "CLOCK_THREAD_CPUTIME_ID"),
+        (7, "CLOCK_BOOTTIME"),
+        (8, "CLOCK_REALTIME_ALARM"),
+        (9, "CLOCK_BOOTTIME_ALARM"),
+        (11, "CLOCK_TAI"),
+    ],
+    "CLOCK_???",
+);
 const ARCH: Arg =
     One(&[(0x1001, "ARCH_SET_GS"), (0x1002, "ARCH_SET_FS"), (0x1023, "ARCH_REQ_XCOMP_PERM")], "ARCH_???");
 const MEMBARRIER: Arg = Bits(
@@ -184,6 +197,10 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::rt_sigqueueinfo => &[Int, Signal, Struct],
         Sysno::rt_tgsigqueueinfo => &[Int, Int, Signal, Struct],
         Sysno::setitimer => &[ITIMER, Struct, Struct],
+        Sysno::timer_create => &[CLOCK, Struct, Array],
+        Sysno::timer_settime => &[Int, Int, Struct, Struct],
+        Sysno::timer_getoverrun | Sysno::timer_delete => &[Int],
+        Sysno::process_vm_writev => &[Int, Array, Dec, Array, Dec, Dec],
         Sysno::setpriority => &[One(&[(0, "PRIO_PROCESS")], "PRIO_???"), Int, Int],
         Sysno::sched_setaffinity => &[Int, Dec, Array],
         Sysno::sched_setattr => &[Int, Struct, Int],

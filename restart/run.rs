@@ -242,6 +242,7 @@ fn inputs<'a>(
         set_exe: set_exe && probe::executable_is_there(image, backings),
         umask: sys::process::umask(),
         personality: sys::process::personality(),
+        takes_timer_ids: sys::timer::takes_ids(),
         affinity: mask,
         nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
         lazy: options.lazy,

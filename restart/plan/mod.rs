@@ -16,6 +16,7 @@ mod objects;
 mod pages;
 mod process;
 mod thread;
+mod timers;
 
 use crate::arena::{Arena, List};
 use crate::execute::Record;
@@ -80,6 +81,8 @@ pub struct Inputs<'a> {
     pub umask: u32,
     /// Present personality(2).
     pub personality: u32,
+    /// Whether the kernel makes timers with the ids that it is given (Linux 6.15).
+    pub takes_timer_ids: bool,
     /// Present affinity mask.
     pub affinity: &'a [u8],
     /// Present nice value.
@@ -117,6 +120,8 @@ pub(crate) struct Builder<'a, 'm> {
     pub numbers: Numbers<'a>,
     /// Descriptor of the executable, for the executor.
     pub exe: Option<u32>,
+    /// Address of an array of the threads' ids, which is filled when they are made; zero when nobody needs it.
+    pub tids: u64,
 }
 
 /// A thread's stack for its first steps in libckpt.
@@ -132,6 +137,7 @@ struct Bounds {
     late: usize,
     iovecs: usize,
     records: usize,
+    timers: usize,
 }
 
 impl Bounds {
@@ -142,6 +148,8 @@ impl Bounds {
         let guards = image.guards().len();
         let loads = image.loads().len();
         let threads = image.threads().len();
+        let highest = image.timers().iter().map(|timer| timer.id).max().unwrap_or(0);
+        let timers = image.timers().len() * 4 + highest.min(timers::HIGHEST_COUNTED) as usize * 2 + 4;
         Self {
             // Each region: map, huge, mprotect, and up to ten attributes. Each load may be mapped by itself.
             early: regions * 14
@@ -151,16 +159,14 @@ impl Bounds {
                 + image.files().len() * 2
                 + image.objects().len() * 8
                 + files::bounds(image)
-                + 256,
-            late: regions * 14
-                + guards
-                + threads * 32
-                + 64
                 + image.pending().len()
-                + image.timers().len() * 4,
+                + timers
+                + 256,
+            late: regions * 14 + guards + threads * 32 + 64 + timers,
             // A run may be cut at the end of each chunk, and be followed by a piece that is skipped.
             iovecs: (loads + image.object_runs().len() + chunks) * 2,
             records: threads,
+            timers,
         }
     }
 }
@@ -176,6 +182,8 @@ pub fn room(image: &Image) -> usize {
         + image.open_files().len() * 48
         + image.objects().len() * 64
         + image.pending().len() * 128
+        + bounds.timers * 256
+        + image.threads().len() * 4
         + 64 * 1024
 }
 
@@ -200,6 +208,7 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
             arena,
         )?,
         exe: None,
+        tids: 0,
         arena,
     };
     builder.map_objects()?;

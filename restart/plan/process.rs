@@ -53,6 +53,7 @@ impl<'a> Builder<'a, '_> {
             self.thread_attributes(&leader, None)?;
         }
         self.pending(0)?;
+        self.timers()?;
         self.memory_map(-1, false)?;
         self.exe = self.open_executable()?;
         self.limits()

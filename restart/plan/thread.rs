@@ -4,7 +4,7 @@ use super::Builder;
 use crate::execute::Record;
 use crate::exit::Result;
 use crate::op::Op;
-use image::format::{Thread, Time};
+use image::format::Thread;
 use sys::Sysno;
 use sys::process::pr;
 
@@ -29,6 +29,7 @@ mod clone_flag {
     pub const THREAD: u64 = 0x10000;
     pub const SYSVSEM: u64 = 0x40000;
     pub const SETTLS: u64 = 0x80000;
+    pub const PARENT_SETTID: u64 = 0x100000;
     pub const CHILD_CLEARTID: u64 = 0x200000;
 }
 
@@ -81,10 +82,16 @@ impl<'a> Builder<'a, '_> {
         let pid = u64::from(self.inputs.pid);
         self.late(Op::success(Sysno::set_tid_address, [leader.tid_address], pid))?;
         self.registrations(&leader)?;
-        self.interval_timers()?;
+        // Where the kernel writes the ids of the threads that timers signal.
+        let tids = if self.has_late_timers() {
+            self.arena.zeros(image.threads().len() * 4)?.as_ptr() as u64
+        } else {
+            0
+        };
         for index in 1..image.threads().len() {
-            self.start(index)?;
+            self.start(index, tids)?;
         }
+        self.start_timers(tids)?;
         self.record(0, &leader, 0)?;
         for index in 1..image.threads().len() {
             let Some(thread) = image.threads().get(index) else { break };
@@ -111,8 +118,8 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Starts thread `index`, which goes on with its own record.
-    fn start(&mut self, index: usize) -> Result<'a, ()> {
+    /// Starts thread `index`, which goes on with its own record. Its id goes to the array `tids`, if there is one.
+    fn start(&mut self, index: usize, tids: u64) -> Result<'a, ()> {
         let thread = self.inputs.image.threads().get(index).unwrap_or_default();
         let mut flags = clone_flag::VM
             | clone_flag::FS
@@ -124,9 +131,14 @@ impl<'a> Builder<'a, '_> {
         if thread.tid_address != 0 {
             flags |= clone_flag::CHILD_CLEARTID;
         }
+        let parent_tid = if tids == 0 { 0 } else { tids + index as u64 * size_of::<u32>() as u64 };
+        if parent_tid != 0 {
+            flags |= clone_flag::PARENT_SETTID;
+        }
         let args = CloneArgs {
             flags,
             child_tid: thread.tid_address,
+            parent_tid,
             stack: self.stacks + (index * STACK) as u64,
             stack_size: STACK as u64,
             tls: thread.fs_base,
@@ -203,23 +215,6 @@ impl<'a> Builder<'a, '_> {
         if differs(|t| u64::from(t.ioprio)) && thread.ioprio != 0 {
             let args = [IOPRIO_WHO_PROCESS, 0, u64::from(thread.ioprio)];
             self.put(late, Op::any(Sysno::ioprio_set, args))?;
-        }
-        Ok(())
-    }
-
-    /// Interval timers: as late as possible, so that their time begins with the program's.
-    fn interval_timers(&mut self) -> Result<'a, ()> {
-        const ITIMER_REAL: u64 = 0;
-        let armed = |time: Time| time.sec != 0 || time.frac != 0;
-        for (which, mut timer) in (0u64..).zip(self.inputs.image.process().itimers) {
-            // The kernel starts this one anew when its signal is taken. Until then it seems to be disarmed, but has its period.
-            if which == ITIMER_REAL && armed(timer.interval) && !armed(timer.value) {
-                timer.value.frac = 1;
-            }
-            if armed(timer.value) {
-                let timer = self.keep(timer)?;
-                self.late(Op::zero(Sysno::setitimer, [which, timer, 0]))?;
-            }
         }
         Ok(())
     }

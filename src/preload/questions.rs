@@ -19,7 +19,7 @@ pub fn begin() {
 
 /// Called by the helper, when all threads stand still: whether they must be asked. Says in `job` and in the slots what to ask.
 pub fn arise(job: &mut Job) -> Result<bool, Failure> {
-    let has_timers = timers::look(job.pid)?;
+    let has_timers = timers::look(job.pid, job.gathering.is_some())?;
     let has_main =
         |job: &Job| job.gathering.iter().flat_map(Gathering::parked).any(|slot| slot.own.tid == job.pid);
     // Signals of the process are the main thread's business; the leader's, when that has ended.

@@ -50,8 +50,8 @@ fn timers() -> &'static [PosixTimer] {
     unsafe { (*TABLE.0.get()).get(..LEN.load(Ordering::Relaxed) as usize) }.unwrap_or_default()
 }
 
-/// Lists the timers of process `pid`; tells whether there are any. Called by the helper.
-pub fn look(pid: u32) -> Result<bool, Failure> {
+/// Lists the timers of process `pid`, which may have more than one thread; tells whether there are any. Called by the helper.
+pub fn look(pid: u32, has_threads: bool) -> Result<bool, Failure> {
     const NAME: &str = "/proc/self/timers";
     let mut path = Line::<64>::new();
     path.text("/proc/").dec(u64::from(pid)).text("/timers\0");
@@ -67,7 +67,7 @@ pub fn look(pid: u32) -> Result<bool, Failure> {
         match lines.next_line(&mut |buf| fd::read(from, buf)) {
             Ok(Some(line)) => match text.line(line) {
                 Ok(Some(timer)) => {
-                    if let Err(failure) = add(pid, timer) {
+                    if let Err(failure) = add(pid, has_threads, timer) {
                         break Err(failure);
                     }
                 }
@@ -83,9 +83,9 @@ pub fn look(pid: u32) -> Result<bool, Failure> {
     result
 }
 
-fn add(pid: u32, mut timer: PosixTimer) -> Result<(), Failure> {
+fn add(pid: u32, has_threads: bool, mut timer: PosixTimer) -> Result<(), Failure> {
     let refuse = |what, advice| Err(Failure::Process(Kind { what, advice }));
-    timer.clock = match own_clock(timer.clock, pid) {
+    timer.clock = match own_clock(timer.clock, pid, has_threads) {
         Some(clock) => clock,
         None => {
             return refuse(
@@ -104,16 +104,17 @@ fn add(pid: u32, mut timer: PosixTimer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The clock as a new process names it: CPU clocks of the process itself go by its id or by zero (`MAKE_PROCESS_CPUCLOCK`,
-/// include/linux/posix-timers.h). `None` for those of others, and of threads.
-fn own_clock(clock: i32, pid: u32) -> Option<i32> {
+/// The clock as a new process names it: CPU clocks of the process itself, or of its only thread, go by its id or by zero (`MAKE_PROCESS_CPUCLOCK`,
+/// include/linux/posix-timers.h). `None` for those of others: the kernel does not tell which thread a zero meant.
+fn own_clock(clock: i32, pid: u32, has_threads: bool) -> Option<i32> {
     const PER_THREAD: i32 = 4;
     const KIND: i32 = 7;
     if clock >= 0 {
         return Some(clock);
     }
     let owner = !(clock >> 3);
-    (clock & PER_THREAD == 0 && (owner == 0 || owner as u32 == pid)).then_some(!0 << 3 | clock & KIND)
+    let is_known = clock & PER_THREAD == 0 || !has_threads;
+    (is_known && (owner == 0 || owner as u32 == pid)).then_some(!0 << 3 | clock & KIND)
 }
 
 /// Asks for the times. Called by the leader.

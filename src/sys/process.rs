@@ -102,6 +102,7 @@ pub mod pr {
     pub const GET_THP_DISABLE: u32 = 42;
     pub const SET_MDWE: u32 = 65;
     pub const GET_MDWE: u32 = 66;
+    pub const TIMER_CREATE_RESTORE_IDS: u32 = 77;
     pub const GET_AUXV: u32 = 0x4155_5856;
     pub const SET_VMA: u32 = 0x5356_4d41;
 }
