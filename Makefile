@@ -46,9 +46,7 @@ bench: all
 	@$(TOOL) bench
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)
-	install -m 755 build/myrestart build/ckpt $(DESTDIR)$(PREFIX)/bin
-	install -m 644 build/libckpt.so $(DESTDIR)$(LIBDIR)
+	@packaging/install build "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 //! Exit codes, and the one line that explains each failure.
 //!
-//! The numbers are an interface: scripts rely on them, tests compare them by value, and the manual page is made from [`TABLE`]. 64 to 85 mean what
+//! The numbers are an interface: scripts rely on them, tests compare them by value, and the manual page is made from [`TABLE`]. 64 to 85 and 93 mean what
 //! they mean for `myrestart`.
 
 use nix::errno::Errno;

@@ -34,7 +34,8 @@ pub fn restarted() {
 #[unsafe(no_mangle)]
 pub extern "C" fn ckpt_checkpoint() -> i32 {
     let number = config::get().signal;
-    if signal::action(number) != Ok(start::action()) {
+    // Only the handler: the kernel takes KILL and STOP out of the mask.
+    if signal::action(number).map(|action| action.handler) != Ok(start::action().handler) {
         return -1;
     }
     let bit = 1 << (number - 1);

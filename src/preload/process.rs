@@ -5,7 +5,7 @@ use crate::config;
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
 use crate::scratch::Scratch;
-use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer};
+use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer, process_flag};
 use image::plain::read;
 use sys::fd::{self, open_flag};
 use sys::process::{self as ask, pr};
@@ -25,6 +25,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         generation: job.generation,
         threads: 1 + job.gathering.as_ref().map_or(0, |gathering| gathering.parked().count() as u32),
         resume_ip: ckpt_resume as *const () as u64,
+        flags: if job.from_call { process_flag::FROM_CALL } else { 0 },
         cwd,
         realtime: time(now(clock::REALTIME)),
         monotonic: time(now(clock::MONOTONIC)),

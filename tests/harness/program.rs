@@ -18,6 +18,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("su", "util-linux"),
     ("vim.basic", "vim"),
+    ("groff", "groff-base"),
+    ("pkg-config", "pkgconf"),
+    ("script", "bsdutils"),
     ("xz", "xz-utils"),
 ];
 

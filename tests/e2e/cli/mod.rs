@@ -1,6 +1,7 @@
 //! The `ckpt` command.
 
 mod images;
+mod interface;
 mod job_control;
 mod pages;
 mod run;
