@@ -169,7 +169,10 @@ impl<'a> Builder<'a, '_> {
         self.raise_limit()?;
         // First those that live on the restarter's own 0, 1, 2, before others take these numbers.
         self.keep_standard()?;
-        for descriptor in image.descriptors().iter() {
+        // Standard error last: until then, what goes wrong is said on the restarter's own.
+        let (before, after) = (|d: &Descriptor| d.number != 2, |d: &Descriptor| d.number == 2);
+        let descriptors = image.descriptors();
+        for descriptor in descriptors.iter().filter(before).chain(descriptors.iter().filter(after)) {
             if self.numbers.is_back(descriptor.number) {
                 continue;
             }

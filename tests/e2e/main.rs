@@ -1,11 +1,17 @@
 //! End-to-end tests: real processes, saved, killed and restarted.
 
+mod artifacts;
 mod audit;
+mod bad_images;
 mod cli;
+mod contents;
 mod debuggers;
 mod kernel;
+mod layout;
 mod memory;
 mod obstacles;
+mod process;
+mod programs;
 mod quiet;
 mod soak;
 mod victims;

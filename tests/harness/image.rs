@@ -1,7 +1,6 @@
 //! An image that a save left behind.
 
 use crate::{Artifact, Outcome, Place, Process, tool};
-use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
@@ -13,19 +12,13 @@ pub struct Image {
     /// Where it is.
     pub path: PathBuf,
     place: Place,
-    signal: Signal,
+    signal: i32,
     name: PathBuf,
     counts: [usize; 3],
 }
 
 impl Image {
-    pub(crate) fn new(
-        place: &Place,
-        path: PathBuf,
-        signal: Signal,
-        name: PathBuf,
-        counts: [usize; 3],
-    ) -> Self {
+    pub(crate) fn new(place: &Place, path: PathBuf, signal: i32, name: PathBuf, counts: [usize; 3]) -> Self {
         Self { path, place: place.clone(), signal, name, counts }
     }
 

@@ -151,7 +151,16 @@ impl Place {
     pub fn start(&self, program: &Program) -> Process {
         let mut command = self.command_for(program);
         command.stdout(self.output("out")).stderr(self.output("err"));
-        Process::spawn(self, command)
+        let mut process = Process::spawn(self, command);
+        // What the checkpointer was told in its environment.
+        let told = |name: &str| program.env.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        if let Some(signal) = told("CKPT_SIGNAL") {
+            process.signal = signal.to_str().unwrap().parse().expect("a number");
+        }
+        if let Some(image) = told("CKPT_IMAGE") {
+            process.image = image.into();
+        }
+        process
     }
 
     /// Creates a file for output, open for appending if it is for messages: the target and its restarter share it.

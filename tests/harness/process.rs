@@ -2,8 +2,7 @@
 
 use crate::{Image, Place, wait};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::libc;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -17,7 +16,7 @@ pub struct Process {
     /// Where it runs.
     pub place: Place,
     /// The signal that asks for a save.
-    pub signal: Signal,
+    pub signal: i32,
     /// Name of the image in the working directory.
     pub image: PathBuf,
     child: Child,
@@ -53,7 +52,7 @@ impl Process {
         let pid = child.id() as i32;
         Self {
             place: place.clone(),
-            signal: Signal::SIGUSR2,
+            signal: libc::SIGUSR2,
             image: "myckpt".into(),
             child,
             pid,
@@ -194,8 +193,8 @@ impl Process {
 
     /// Sends a signal to it.
     #[track_caller]
-    pub fn send(&mut self, signal: Signal) {
-        if let Err(errno) = kill(Pid::from_raw(self.pid), signal) {
+    pub fn send(&mut self, signal: i32) {
+        if let Err(errno) = send(self.pid, signal) {
             self.fail(&format!("kill({signal}): {errno}"));
         }
     }
@@ -245,7 +244,7 @@ impl Process {
     /// Kills it as a power cut would, and waits for its end.
     #[track_caller]
     pub fn kill(mut self) {
-        match kill(Pid::from_raw(self.pid), Signal::SIGKILL) {
+        match send(self.pid, libc::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => self.fail(&format!("kill: {errno}")),
         }
@@ -293,29 +292,30 @@ impl Process {
     pub(crate) fn inherit(
         &mut self,
         image: PathBuf,
-        signal: Signal,
+        signal: i32,
         [readies, releases, generation]: [usize; 3],
     ) {
         (self.image, self.signal) = (image, signal);
         (self.readies, self.releases, self.generation) = (readies, releases, generation + 1);
     }
 
-    /// Waits until the restarter is gone and the target runs: none of its mappings left, and not every signal blocked any more.
-    /// Returns at once if the process has ended, which a short program may.
+    /// Waits until the restarter is gone and the target runs: it catches the signal that asks for a save, not every signal is blocked any
+    /// more, and no mapping of the restarter is left. Returns at once if the process has ended, which a short program may.
     #[track_caller]
     pub(crate) fn resumed(&mut self, restarter: &Path) {
         let restarter = restarter.to_str().unwrap().to_owned();
         let back = wait(|| {
-            let blocked = u64::from_str_radix(&self.status_line("SigBlk"), 16).unwrap_or(u64::MAX);
-            let all = blocked | 1 << 31 | 1 << 32 == ALL_BLOCKED | 1 << 31 | 1 << 32;
-            let maps = self.proc("maps");
-            (self.ended().is_some() || (!all && !maps.is_empty() && !maps.contains(&restarter))).then_some(())
+            let mask = |name: &str| u64::from_str_radix(&self.status_line(name), 16).ok();
+            let running = mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0)
+                && mask("SigBlk").is_some_and(|blocked| blocked | LIBC_SIGNALS != ALL_SIGNALS)
+                && !self.proc("maps").contains(&restarter);
+            (running || self.ended().is_some()).then_some(())
         });
         if back.is_none() {
             self.fail("the restart does not end");
         }
         if let Some(status) = self.ended()
-            && !self.place.text("restart.err").is_empty()
+            && (status.signal().is_some() || !self.place.text("restart.err").is_empty())
         {
             self.fail(&format!("the restart failed: {status}"));
         }
@@ -340,6 +340,12 @@ impl Outcome {
     }
 }
 
+/// kill(2).
+fn send(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: no memory is involved.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
 /// What tells one image from the next under the same name: the new one is written while the old one is still there.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let m = fs::metadata(path).ok()?;
@@ -347,7 +353,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// All signals but SIGKILL and SIGSTOP, which cannot be blocked.
-const ALL_BLOCKED: u64 = !(1 << 8 | 1 << 18);
+const ALL_SIGNALS: u64 = !(1 << 8 | 1 << 18);
+/// Those that libc keeps for itself, which it does not let a program block.
+const LIBC_SIGNALS: u64 = 1 << 31 | 1 << 32;
 
 /// The last lines of a text.
 fn tail(text: &str, count: usize) -> String {

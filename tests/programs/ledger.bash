@@ -1,9 +1,11 @@
-# Builtins only: arrays, arithmetic, patterns, here-strings into variables, traps.
+# Builtins only: arrays, arithmetic, patterns, formatted output and, with an argument, a trap.
 declare -A ledger
 seed=42
 lines=()
-trap 'echo ended with ${#lines[@]} lines' EXIT
+[[ $# == 0 ]] || trap 'echo ended with ${#lines[@]} lines' EXIT
 for ((step = 0; step < 4500; step++)); do
+    # The harness holds the program here until it has saved it often enough.
+    while ((step == 3400)) && [[ ! -e go ]]; do :; done
     for ((i = 0; i < 120; i++)); do
         ((seed = (seed * 1103515245 + 12345) % 2147483648))
     done

@@ -9,6 +9,11 @@ local numbers = coroutine.wrap(function()
 end)
 local ledger, history = {}, {}
 for step = 1, 15000 do
+    -- The harness holds the program here until it has saved it often enough.
+    while step == 11000 do
+        local go = io.open("go")
+        if go then go:close() break end
+    end
     local amount = numbers()
     local account = "account-" .. amount % 997
     ledger[account] = (ledger[account] or 0) + amount % 10007

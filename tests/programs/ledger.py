@@ -1,6 +1,8 @@
 """Keeps a growing ledger: a dictionary, a generator, floats, big integers, a sorted list and a second file."""
 import hashlib
 import math
+import os
+import time
 
 
 def amounts(seed):
@@ -14,6 +16,9 @@ source = amounts(42)
 big = 1
 with open("journal", "w") as journal:
     for step in range(40000):
+        # The harness holds the program here until it has saved it often enough.
+        while step == 30000 and not os.path.exists("go"):
+            time.sleep(0.01)
         amount = next(source)
         account = f"account-{amount % 997}"
         ledger[account] = ledger.get(account, 0) + amount % 10007

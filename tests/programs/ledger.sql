@@ -12,6 +12,9 @@ UPDATE ledger SET amount = amount + 1 WHERE id % 3 = 0;
 WITH RECURSIVE step(n, seed) AS (SELECT 1, 44 UNION ALL SELECT n + 1, (seed * 1103515245 + 12345) % 2147483648 FROM step WHERE n < 700)
     SELECT n, seed % 991, (SELECT sum(amount) FROM ledger WHERE id % 991 = seed % 991 OR account = 'account-' || n), hex(seed * 1000003) FROM step;
 UPDATE ledger SET account = account || '!' WHERE id % 5 = 0;
+-- The harness holds the program here until it has saved it often enough.
+WITH RECURSIVE wait(found) AS (SELECT readfile('go') IS NOT NULL UNION ALL SELECT readfile('go') IS NOT NULL FROM wait WHERE NOT found)
+    SELECT 'went on' FROM wait WHERE found;
 WITH RECURSIVE step(n, seed) AS (SELECT 1, 45 UNION ALL SELECT n + 1, (seed * 1103515245 + 12345) % 2147483648 FROM step WHERE n < 700)
     SELECT n, seed % 983, (SELECT sum(amount) FROM ledger WHERE id % 983 = seed % 983 OR account = 'account-' || n), hex(seed * 1000003) FROM step;
 COMMIT;

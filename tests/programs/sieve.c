@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct node {
     struct node *next;
@@ -16,6 +17,9 @@ int main(void)
     unsigned long seed = 42, primes = 0;
     double sum = 0;
     for (int n = 2; n <= 6000000; n++) {
+        /* The harness holds the program here until it has saved it often enough. */
+        while (n == 4500000 && access("go", F_OK) != 0)
+            usleep(1000);
         if (!composite[n]) {
             primes++;
             sum += 1.0 / n;

@@ -1,0 +1,104 @@
+//! The process that comes back is whole: one victim for each kind of state, which checks itself.
+
+use harness::{Place, Program, User, survives, survives_as, wait};
+
+#[test]
+fn every_register_keeps_its_value() {
+    survives("registers");
+}
+
+#[test]
+fn red_zone_is_untouched() {
+    survives("redzone");
+}
+
+#[test]
+fn errno_is_untouched() {
+    survives("errno_kept");
+}
+
+#[test]
+fn stack_still_grows() {
+    survives("recursion");
+}
+
+#[test]
+fn break_goes_on_where_it_was() {
+    survives("heap_break");
+}
+
+#[test]
+fn heap_stack_vdso_arguments_and_name_are_known_to_the_kernel() {
+    survives_as(Program::victim("names").arg("an argument").arg("").arg("another").env("VARIABLE", "value"));
+}
+
+#[test]
+fn time_goes_on_through_the_vdso() {
+    survives("vdso_time");
+}
+
+#[test]
+fn vdso_does_not_trap_after_restart() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("vdso_time"));
+        process.ready();
+        let image = process.save();
+        process.kill();
+        let process = image.restart_by(image.traced("trace", "clock_gettime,gettimeofday,time"));
+        process.passes();
+        let trace = place.text("trace");
+        assert_eq!(trace.matches("clock_gettime(").count(), 8, "the victim makes eight itself:\n{trace}");
+        assert!(!trace.contains("gettimeofday("), "{trace}");
+    }
+}
+
+#[test]
+fn rseq_is_registered_again() {
+    survives("rseq_cpu");
+}
+
+#[test]
+fn libc_and_kernel_agree_about_the_thread() {
+    survives("libc_lives");
+}
+
+#[test]
+fn signal_actions_mask_and_alternate_stack_are_kept() {
+    survives("signal_state");
+}
+
+#[test]
+fn working_directory_and_umask_are_kept() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("cwd_umask"));
+        process.ready();
+        // Relative to the working directory at the save.
+        process.image = "a directory/myckpt".into();
+        process.generations(3).passes();
+    }
+}
+
+#[test]
+fn files_and_directories_stay_open() {
+    survives("files");
+}
+
+#[test]
+fn child_is_saved_by_its_own_pid() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("forks"));
+        let child = wait(|| {
+            place
+                .text("out")
+                .split_inclusive('\n')
+                .find_map(|l| l.strip_prefix("child ")?.strip_suffix('\n')?.parse().ok())
+        });
+        let Some(child) = child else { process.fail("no child") };
+        process.follow(child);
+        process.ready();
+        process.generations(3).passes();
+    }
+}
