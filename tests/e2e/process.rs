@@ -48,7 +48,9 @@ fn vdso_does_not_trap_after_restart() {
         let process = image.restart_by(image.traced("trace", "clock_gettime,gettimeofday,time"));
         process.passes();
         let trace = place.text("trace");
-        assert_eq!(trace.matches("clock_gettime(").count(), 8, "the victim makes eight itself:\n{trace}");
+        // The victim makes two calls of its own for each clock, and hundreds through the vdso.
+        assert_eq!(trace.matches("clock_gettime(CLOCK_BOOTTIME").count(), 2, "{trace}");
+        assert!(trace.matches("clock_gettime(").count() < 12, "{trace}");
         assert!(!trace.contains("gettimeofday("), "{trace}");
     }
 }

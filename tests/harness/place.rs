@@ -154,8 +154,8 @@ impl Place {
         let mut process = Process::spawn(self, command);
         // What the checkpointer was told in its environment.
         let told = |name: &str| program.env.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-        if let Some(signal) = told("CKPT_SIGNAL") {
-            process.signal = signal.to_str().unwrap().parse().expect("a number");
+        if let Some(number) = told("CKPT_SIGNAL").and_then(|text| text.to_str()?.parse().ok()) {
+            process.signal = number;
         }
         if let Some(image) = told("CKPT_IMAGE") {
             process.image = image.into();

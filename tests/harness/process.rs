@@ -19,6 +19,9 @@ pub struct Process {
     pub signal: i32,
     /// Name of the image in the working directory.
     pub image: PathBuf,
+    /// Whether a save is the last that it does: stopped as soon as the handler has returned, it cannot come to its end before it is
+    /// killed, however busy the machine is.
+    pub held: bool,
     child: Child,
     pid: i32,
     command: String,
@@ -54,6 +57,7 @@ impl Process {
             place: place.clone(),
             signal: libc::SIGUSR2,
             image: "myckpt".into(),
+            held: false,
             child,
             pid,
             command: text,
@@ -124,6 +128,16 @@ impl Process {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
+    }
+
+    /// One of the signal masks in `/proc/PID/status`.
+    fn mask(&self, name: &str) -> Option<u64> {
+        u64::from_str_radix(&self.status_line(name), 16).ok()
+    }
+
+    /// Whether it blocks every signal, as it does during a save and a restart; also when it is not known.
+    fn blocks_all(&self) -> bool {
+        self.mask("SigBlk").is_none_or(|blocked| blocked | LIBC_SIGNALS == ALL_SIGNALS)
     }
 
     /// What each descriptor refers to, as `/proc/PID/fd` says, by number.
@@ -215,6 +229,13 @@ impl Process {
         let before = identity(&name);
         let said = self.place.read("err").len();
         self.send(self.signal);
+        if self.held {
+            self.until("the handler's return", |this| {
+                let bit = 1 << (this.signal - 1);
+                this.mask("ShdPnd").is_some_and(|pending| pending & bit == 0) && !this.blocks_all()
+            });
+            self.send(libc::SIGSTOP);
+        }
         let mut result = None;
         self.until("an image or a refusal", |this| {
             let now = identity(&name);
@@ -305,10 +326,8 @@ impl Process {
     pub(crate) fn resumed(&mut self, restarter: &Path) {
         let restarter = restarter.to_str().unwrap().to_owned();
         let back = wait(|| {
-            let mask = |name: &str| u64::from_str_radix(&self.status_line(name), 16).ok();
-            let running = mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0)
-                && mask("SigBlk").is_some_and(|blocked| blocked | LIBC_SIGNALS != ALL_SIGNALS)
-                && !self.proc("maps").contains(&restarter);
+            let catches = self.mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0);
+            let running = catches && !self.blocks_all() && !self.proc("maps").contains(&restarter);
             (running || self.ended().is_some()).then_some(())
         });
         if back.is_none() {
