@@ -222,12 +222,12 @@ int main(int argc, char **argv)
         { "vector", vector_round }, { "maps", maps_round }, { "forks", forks_round }, { "threads", threads_round },
     };
     for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
-        if (argc < 2 || strcmp(argv[1], modes[i].name))
+        if (argc < 2 ? i > 0 : strcmp(argv[1], modes[i].name))
             continue;
         say_ready();
         while (!stopped())
             modes[i].round();
         pass();
     }
-    fail("no such mode: %s", argc < 2 ? "" : argv[1]);
+    fail("no such mode: %s", argv[1]);
 }
