@@ -42,7 +42,7 @@ impl<'a> Builder<'a, '_> {
         let op = self.mapping(region, address)?;
         self.put(late, op)?;
         let len = region.end - region.start;
-        if region.name.len > 0 && region.kind == region_kind::ANON {
+        if region.name.len > 0 && (region.kind == region_kind::ANON || self.is_copied_mapping(region)) {
             let name = self.keep_bytes(self.inputs.image.c_str(region.name))?;
             let option = u64::from(sys::process::pr::SET_VMA);
             self.put(late, Op::any(Sysno::prctl, [option, ANON_NAME, address, len, name]))?;

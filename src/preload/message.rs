@@ -86,7 +86,9 @@ impl Failure {
             line.text(what).text(": ").errno(errno).text("; ").text(advice);
         };
         match self {
-            Self::Scratch(e) => errno(line, "memory for tables", e, "raise the memory limit (ulimit -v)"),
+            Self::Scratch(e) => {
+                errno(line, "memory for tables", e, "raise the memory limits (ulimit -v, ulimit -l)")
+            }
             Self::Proc(name, e) => {
                 errno(line, name, e, "a save needs /proc of this process, mounted and readable")
             }

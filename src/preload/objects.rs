@@ -38,6 +38,8 @@ const _: () = assert!(size_of::<Source>() == 64);
 
 /// Behind the name of a file that has none any more (fs/d_path.c).
 const DELETED: &[u8] = b" (deleted)";
+/// Before the name that a program has given to shared anonymous memory (`PR_SET_VMA_ANON_NAME`).
+pub const LABELLED: &[u8] = b"[anon_shmem:";
 /// Before the name of a memfd (mm/memfd.c).
 const MEMFD: &[u8] = b"/memfd:";
 
@@ -48,9 +50,10 @@ const UNREADABLE: Kind = Kind {
 
 /// Whether a region maps a file without a name. A file may be called "x (deleted)" in earnest: then it is found by that name.
 pub fn is_nameless(vma: &Vma, scratch: &Scratch) -> bool {
-    vma.ino != 0
-        && scratch.blob(vma.name).ends_with(DELETED)
-        && !fd::stat_at(fd::AT_FDCWD, scratch.c_str(vma.name), true).is_ok_and(|stat| stat.ino == vma.ino)
+    let name = scratch.blob(vma.name);
+    let is_there =
+        || fd::stat_at(fd::AT_FDCWD, scratch.c_str(vma.name), true).is_ok_and(|stat| stat.ino == vma.ino);
+    vma.ino != 0 && (name.starts_with(LABELLED) || name.ends_with(DELETED) && !is_there())
 }
 
 /// Why the file of a shared mapping cannot be opened by its name again. What is only read can come from the image all the same: a cache of the
@@ -141,6 +144,7 @@ pub fn find(
         let full = scratch.blob(vma.name);
         let kind = match full {
             b"/dev/zero (deleted)" => object_kind::SHARED_ANON,
+            _ if full.starts_with(LABELLED) => object_kind::SHARED_ANON,
             _ if full.starts_with(MEMFD) => object_kind::MEMFD,
             _ => object_kind::DELETED,
         };
@@ -278,13 +282,22 @@ fn file_end(vma: &Vma) -> u64 {
     vma.offset.saturating_add(vma.end - vma.start)
 }
 
+/// How many bytes the contents of all objects can have, but for what lies behind a mapping.
+fn most_bytes(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> u64 {
+    let open = sources.iter().map(|source| source.object.size.next_multiple_of(PAGE));
+    let only_mapped = |index| sources.get(index as usize).is_some_and(|source| source.fd < 0);
+    let regions = vmas.iter().filter(|vma| vma.shared != 0);
+    let of_such = regions.filter(|vma| of_region(vma, sources, scratch).is_some_and(only_mapped));
+    open.chain(of_such.map(|vma| vma.end - vma.start)).fold(2 * CHUNK, u64::saturating_add)
+}
+
 impl Contents {
     /// Copies the contents of `sources`, which must not change: in the target's memory, with its descriptors.
     pub fn capture(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> Result<Self, Failure> {
         let memory = Failure::Scratch;
         let objects = Growing::new().map_err(memory)?;
         let runs = Growing::new().map_err(memory)?;
-        let bytes = Growing::new().map_err(memory)?;
+        let bytes = Growing::with_room(most_bytes(vmas, sources, scratch)).map_err(memory)?;
         let mut contents = Self { objects, runs, bytes, first_run: 0 };
         if sources.is_empty() {
             return Ok(contents);

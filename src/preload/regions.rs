@@ -94,6 +94,10 @@ fn unrestorable(vma: &Vma, scratch: &Scratch) -> Option<Kind> {
     if vma.traits & trait_flag::USERFAULT != 0 {
         return refuse("watched by userfaultfd", "unregister it before the save");
     }
+    // Memory that may only be executed has a key that the kernel gives it by itself, and will again.
+    if vma.pkey != 0 && vma.prot != prot::EXEC {
+        return refuse("protected by a key (pkey_mprotect)", "free the key before the save (pkey_free)");
+    }
     if vma.traits & trait_flag::SHADOW_STACK != 0 {
         return refuse("a shadow stack", "run without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)");
     }
@@ -148,11 +152,15 @@ fn describe(
         _ if name.starts_with(b"[vvar") => region.kind = region_kind::VVAR,
         _ => {}
     }
-    let label = name.strip_prefix(b"[anon:").and_then(|name| name.strip_suffix(b"]")).map(<[u8]>::len);
+    let labels = [&b"[anon:"[..], objects::LABELLED];
+    let label = labels.into_iter().find_map(|start| {
+        let label = name.strip_prefix(start)?.strip_suffix(b"]")?;
+        Some((start.len(), label.len()))
+    });
     let dev_zero = name.starts_with(b"/dev/zero");
-    if let Some(len) = label {
+    if let Some((start, len)) = label {
         // The label is inside the name's blob, but a NUL must stand behind it.
-        region.name = scratch.copy_bytes(vma.name.off as usize + b"[anon:".len(), len)?;
+        region.name = scratch.copy_bytes(vma.name.off as usize + start, len)?;
     }
     if vma.ino != 0 {
         if let Some(object) = objects::of_region(vma, &snapshot.sources, scratch) {

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use image::format::Blob;
 use image::plain::Plain;
-use sys::memory::{self, map, prot};
+use sys::memory::{self, advice, map, prot};
 
 /// The scratch is too small.
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +218,29 @@ impl<T: Plain> Growing<T> {
             memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0)
         }?;
         Ok(Self { base, mapped: FIRST, len: 0, kind: PhantomData })
+    }
+
+    /// An empty table with room for `bytes` bytes of values, which cost nothing until they are there: it need not move when it grows. Where the
+    /// address space is limited, a small one.
+    pub fn with_room(bytes: u64) -> sys::Result<Self> {
+        /// From here on, huge pages are worth asking for.
+        const LARGE: u64 = 4 << 20;
+        if bytes < LARGE {
+            return Self::new();
+        }
+        let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE;
+        // Not accessible at first: where the program locks new memory (mlockall(2)), all of it would come at once.
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let Ok(base) = (unsafe { memory::mmap(0, bytes, prot::NONE, flags, -1, 0) }) else {
+            return Self::new();
+        };
+        let _ = memory::unlock(base, bytes);
+        // SAFETY: the mapping just made; the advice changes how pages come, not what is in them.
+        unsafe {
+            let _ = memory::madvise(base, bytes, advice::HUGEPAGE);
+            memory::mprotect(base, bytes, prot::READ | prot::WRITE)?;
+        }
+        Ok(Self { base, mapped: bytes, len: 0, kind: PhantomData })
     }
 
     /// Makes room for `more` values.

@@ -207,6 +207,12 @@ pub fn copy_from(pid: u32, addr: u64, buf: &mut [u8]) -> Result<usize> {
     unsafe { sc!(process_vm_readv, pid, &raw const to, 1, &raw const from, 1, 0) }
 }
 
+/// munlock(2).
+pub fn unlock(addr: u64, len: u64) -> Result<()> {
+    // SAFETY: what is in memory stays as it is.
+    unsafe { sc!(munlock, addr, len) }.map(drop)
+}
+
 /// mincore(2): which pages from `addr` on are in memory, in bit 0 of one byte each. Pages of a file that the caller may neither write to nor
 /// owns all count as being there.
 pub fn in_core(addr: u64, len: u64, pages: &mut [u8]) -> Result<()> {

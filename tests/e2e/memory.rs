@@ -1,6 +1,7 @@
 //! Memory of each kind.
 
-use harness::{Place, Program, User, survives, survives_as};
+use harness::{Image, Place, Program, User, survives, survives_as};
+use std::fs;
 
 #[test]
 fn shared_anonymous_memory_stays_shared() {
@@ -98,5 +99,66 @@ fn memory_that_cannot_be_restored_is_named() {
         let place = process.place.clone();
         let outcome = process.finish();
         assert!(outcome.status.success() && place.text("out").ends_with("PASS\n"), "{what}: {outcome:?}");
+    }
+}
+
+/// What is different when no child writes the image.
+#[test]
+fn memory_saved_in_the_foreground() {
+    for victim in
+        ["shared_anonymous", "memfds", "protections", "advised", "mem_out_of_sight", "mem_locked_all"]
+    {
+        let mut process =
+            Place::new(User::ordinary()).start(&Program::victim(victim).env("CKPT_FOREGROUND", "1"));
+        process.ready();
+        process.generations(2).passes();
+    }
+}
+
+/// A process with mapped files, saved and killed.
+fn with_mapped_files(user: User) -> Image {
+    let mut process = Place::new(user).start(&Program::victim("mem_changing_files"));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    image
+}
+
+#[test]
+fn private_mappings_do_not_follow_what_became_of_their_files() {
+    let other = vec![b'?'; 8 * 4096];
+    let changes: [fn(&Place, &[u8]); 4] = [
+        |place, other| place.write("private", other),
+        |place, other| place.write("private", &other[..100]),
+        |place, _| fs::remove_file(place.file("private")).unwrap(),
+        |place, other| {
+            place.write("new", other);
+            fs::rename(place.file("new"), place.file("private")).unwrap();
+        },
+    ];
+    for change in changes {
+        let image = with_mapped_files(User::ordinary());
+        change(image.place(), &other);
+        image.restart().generations(1).passes();
+    }
+}
+
+#[test]
+fn shared_mappings_need_their_files() {
+    for user in User::each() {
+        let image = with_mapped_files(user);
+        let place = image.place().clone();
+        fs::rename(place.file("shared"), place.file("moved")).unwrap();
+        let (code, said) = image.refused(&[]);
+        assert_eq!(code, 72, "{said}");
+        assert!(said.contains("/shared: ") && said.lines().count() == 1, "{said}");
+        fs::rename(place.file("moved"), place.file("shared")).unwrap();
+        image.restart().passes();
+
+        // Shorter than its mapping now: the pages that are left are there.
+        let image = with_mapped_files(user);
+        let shared = fs::OpenOptions::new().write(true).open(image.place().file("shared")).unwrap();
+        shared.set_len(2 * 4096).unwrap();
+        image.restart().generations(1).passes();
     }
 }
