@@ -3,6 +3,7 @@
 mod artifacts;
 mod audit;
 mod bad_images;
+mod blocking;
 mod cli;
 mod contents;
 mod debuggers;

@@ -1,0 +1,199 @@
+//! Blocking calls do not notice: interrupted by a save they neither return EINTR nor return early, neither after the save nor after a restart. The
+//! victim knows for each call how exactly its timeout can be kept.
+
+use harness::{Place, Process, Program, User};
+use nix::libc;
+use nix::sys::signal::Signal;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long the victim's calls block.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Starts the victim and waits until it is in its call.
+#[track_caller]
+fn blocked(user: User, victim: &str, call: &str, numbers: &[libc::c_long]) -> Process {
+    let mut process = Place::new(user).start(&Program::victim(victim).arg(call));
+    process.ready();
+    process.until("the blocking call", |process| is_in(process, numbers));
+    process
+}
+
+/// Whether a process is in one of these system calls, or in `restart_syscall`, which continues one.
+fn is_in(process: &mut Process, numbers: &[libc::c_long]) -> bool {
+    let now = process.proc("syscall");
+    let now = now.split_whitespace().next().and_then(|number| number.parse().ok());
+    now.is_some_and(|now| numbers.contains(&now) || now == libc::SYS_restart_syscall)
+}
+
+/// The victims that make this call, and the users who run them, all at once: they only wait.
+fn everywhere(call: &str, test: impl Fn(User, &str) + Sync) {
+    // musl's syscall() does not leave its number where it could be found.
+    let victims: &[&str] =
+        if call.starts_with("libc_") { &["blocking", "blocking_musl"] } else { &["blocking"] };
+    thread::scope(|scope| {
+        for user in User::each() {
+            for victim in victims {
+                let test = &test;
+                scope.spawn(move || test(user, victim));
+            }
+        }
+    });
+}
+
+/// A call that ends by itself: saved in the middle of it, and saved and restarted in the middle of it.
+#[track_caller]
+fn keeps_its_time(call: &str, numbers: &[libc::c_long]) {
+    everywhere(call, |user, victim| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut process = blocked(user, victim, call, numbers);
+                // Not a wait for anything: the save is to fall in the middle.
+                thread::sleep(TIMEOUT / 3);
+                process.save();
+                thread::sleep(TIMEOUT / 10);
+                if is_in(&mut process, numbers) {
+                    process.save();
+                }
+                process.passes();
+            });
+            scope.spawn(|| {
+                let mut process = blocked(user, victim, call, numbers);
+                thread::sleep(TIMEOUT / 5);
+                let mut down = Duration::ZERO;
+                for generation in 0..3 {
+                    if generation > 0 && !is_in(&mut process, numbers) {
+                        break;
+                    }
+                    let start = Instant::now();
+                    let image = process.save();
+                    process.kill();
+                    process = image.restart();
+                    down += start.elapsed();
+                    process.place.write("downtime", down.as_nanos().to_string().as_bytes());
+                }
+                process.passes();
+            });
+        });
+    });
+}
+
+/// A call that lasts until a signal comes.
+#[track_caller]
+fn waits_for_a_signal(call: &str, numbers: &[libc::c_long]) {
+    everywhere(call, |user, victim| {
+        for generations in [0, 3] {
+            let mut process = blocked(user, victim, call, numbers);
+            process.save();
+            process.save();
+            let mut process = process.generations(generations);
+            process.until("the blocking call", |process| is_in(process, numbers));
+            process.send(Signal::SIGTERM);
+            process.passes();
+        }
+    });
+}
+
+macro_rules! timed {
+    ($($name:ident: $($number:ident)|+;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                keeps_its_time(stringify!($name), &[$(libc::$number),+]);
+            }
+        )*
+    };
+}
+
+timed! {
+    nanosleep: SYS_nanosleep;
+    nanosleep_in_place: SYS_nanosleep;
+    nanosleep_alone: SYS_nanosleep;
+    clock_nanosleep: SYS_clock_nanosleep;
+    clock_nanosleep_absolute: SYS_clock_nanosleep;
+    poll: SYS_poll;
+    ppoll: SYS_ppoll;
+    select: SYS_select;
+    pselect6: SYS_pselect6;
+    epoll_wait: SYS_epoll_wait;
+    epoll_pwait: SYS_epoll_pwait;
+    epoll_pwait2: SYS_epoll_pwait2;
+    futex: SYS_futex;
+    futex_absolute: SYS_futex;
+    rt_sigtimedwait: SYS_rt_sigtimedwait;
+    semtimedop: SYS_semtimedop;
+    recvfrom: SYS_recvfrom;
+    libc_nanosleep: SYS_nanosleep | SYS_clock_nanosleep;
+    libc_sleep: SYS_nanosleep | SYS_clock_nanosleep;
+    libc_usleep: SYS_nanosleep | SYS_clock_nanosleep;
+    libc_clock_nanosleep: SYS_nanosleep | SYS_clock_nanosleep;
+    libc_poll: SYS_poll;
+    libc_ppoll: SYS_ppoll;
+    libc_select: SYS_select | SYS_pselect6;
+    libc_pselect: SYS_pselect6;
+    libc_epoll_wait: SYS_epoll_wait | SYS_epoll_pwait;
+    libc_epoll_pwait: SYS_epoll_pwait;
+    libc_sigtimedwait: SYS_rt_sigtimedwait;
+    libc_semtimedop: SYS_semtimedop;
+    libc_sem_timedwait: SYS_futex;
+    libc_recv: SYS_recvfrom;
+}
+
+macro_rules! endless {
+    ($($name:ident: $($number:ident)|+;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                waits_for_a_signal(stringify!($name), &[$(libc::$number),+]);
+            }
+        )*
+    };
+}
+
+endless! {
+    pause: SYS_pause;
+    rt_sigsuspend: SYS_rt_sigsuspend;
+    poll_endless: SYS_poll;
+    epoll_wait_endless: SYS_epoll_wait;
+    msgrcv: SYS_msgrcv;
+    semop: SYS_semop;
+    libc_pause: SYS_pause;
+    libc_sigsuspend: SYS_rt_sigsuspend;
+}
+
+#[test]
+fn many_saves_in_a_row_do_not_prolong_a_call() {
+    const CALLS: [(&str, libc::c_long); 4] = [
+        ("libc_poll", libc::SYS_poll),
+        ("libc_sleep", libc::SYS_clock_nanosleep),
+        ("libc_epoll_wait", libc::SYS_epoll_wait),
+        ("libc_semtimedop", libc::SYS_semtimedop),
+    ];
+    for user in User::each() {
+        for (call, number) in CALLS {
+            let mut process = blocked(user, "blocking", call, &[number]);
+            for _ in 0..40 {
+                process.send(process.signal);
+                // Not a wait for anything: some fall into a save, some into the way out of one, some into the call.
+                thread::sleep(Duration::from_millis(15));
+            }
+            process.passes();
+        }
+    }
+}
+
+#[test]
+fn handler_that_is_about_to_run_ends_the_call() {
+    for user in User::each() {
+        for (call, number) in [("libc_pause", libc::SYS_pause), ("poll_endless", libc::SYS_poll)] {
+            let mut process = blocked(user, "blocking", call, &[number]);
+            // Both are pending when the process wakes, and the save comes first: its signal has the lower number.
+            process.send(Signal::SIGSTOP);
+            process.until("the stop", |process| process.status_line("State").starts_with('T'));
+            process.send(process.signal);
+            process.send(Signal::SIGTERM);
+            process.send(Signal::SIGCONT);
+            process.passes();
+        }
+    }
+}
