@@ -14,5 +14,7 @@ mod obstacles;
 mod process;
 mod programs;
 mod quiet;
+mod signals;
 mod soak;
+mod timers;
 mod victims;
