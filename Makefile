@@ -3,7 +3,7 @@
 # make check      everything that must hold before a change lands; what .ci/run runs
 # make audit      the annotated trace of a save and a restart
 # make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
-# make bench      stop, write and restart times beside the limits of this machine
+# make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers
 # make clean      remove what was built
 
@@ -43,7 +43,7 @@ soak: all
 	@$(TOOL) soak -- $(SOAK_SECONDS)
 
 bench: all
-	@$(TOOL) bench
+	@$(CARGO) run --quiet --release --locked -p ckpt-bench --bin bench -- $(BENCH)
 
 install: all
 	@packaging/install build "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
