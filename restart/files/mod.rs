@@ -118,9 +118,11 @@ pub fn out_of_the_way(image: &Image, fd: i32) -> sys::Result<i32> {
 pub fn explain(op: &Op, errno: Errno) -> Option<(Code, &'static str, &'static str)> {
     let command = op.args[1] as u32;
     match (op.sysno()?, errno) {
-        (Sysno::bind | Sysno::listen, Errno::EADDRINUSE) => {
-            Some((Code::Busy, "an address of the process is in use", "stop who uses it"))
-        }
+        (Sysno::bind | Sysno::listen, Errno::EADDRINUSE) => Some((
+            Code::Busy,
+            "an address of the process is in use",
+            "stop who uses it; connections that have just ended use it for a minute",
+        )),
         (Sysno::bind, Errno::EADDRNOTAVAIL) => {
             Some((Code::Call, "an address of the process is not one of this machine", ""))
         }

@@ -64,6 +64,8 @@ pub struct Job<'a> {
     all_stopped: bool,
     /// There is an image, or a writer works on it.
     pub saved: bool,
+    /// The target's limit of descriptors, where the helper has raised its own.
+    pub nofile: Option<[u64; 2]>,
     /// The actions of all signals.
     pub actions: [Action; SIGNALS as usize],
     /// The scratch, while there is one.
@@ -177,6 +179,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         trouble,
         all_stopped: false,
         saved: false,
+        nofile: None,
         actions: [Action::default(); SIGNALS as usize],
         scratch: (0, 0),
         questions: Questions::Unknown,
@@ -223,6 +226,7 @@ extern "C" fn run(job: *mut c_void) -> ! {
     // SAFETY: `ckpt_lead` passes its job and does not touch it until the helper has ended.
     let job = unsafe { &mut *job.cast::<Job>() };
     crash::guard(&mut job.actions);
+    job.nofile = descriptors::make_room();
     save(job);
     sysprocess::exit_group(0)
 }

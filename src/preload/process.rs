@@ -62,6 +62,9 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
         let [soft, hard] = ask::limit(resource as u32).map_err(|errno| Failure::Ask("prlimit64", errno))?;
         *limit = Limit { soft, hard };
     }
+    if let (Some([soft, hard]), Some(limit)) = (job.nofile, process.limits.get_mut(ask::NOFILE as usize)) {
+        *limit = Limit { soft, hard };
+    }
     process.personality = ask::personality();
     process.no_new_privs = ask::prctl_value(pr::GET_NO_NEW_PRIVS).unwrap_or(0);
     process.keepcaps = ask::prctl_value(pr::GET_KEEPCAPS).unwrap_or(0);

@@ -143,6 +143,15 @@ pub fn personality() -> u32 {
     unsafe { sc!(personality, 0xffff_ffff_u32) }.unwrap_or(0) as u32
 }
 
+/// Number of the limit of descriptors.
+pub const NOFILE: u32 = 7;
+
+/// prlimit64(2) of the caller: sets soft and hard limit.
+pub fn set_limit(resource: u32, limit: [u64; 2]) -> Result<()> {
+    // SAFETY: the kernel reads one `struct rlimit64`.
+    unsafe { sc!(prlimit64, 0, resource, &raw const limit, 0) }.map(drop)
+}
+
 /// prlimit64(2) of the caller, read only: soft and hard limit.
 pub fn limit(resource: u32) -> Result<[u64; 2]> {
     let mut limit = [0; 2];

@@ -88,7 +88,7 @@ fn waits_for_a_signal(call: &str, numbers: &[libc::c_long]) {
             process.save();
             let mut process = process.generations(generations);
             process.until("the blocking call", |process| is_in(process, numbers));
-            process.send(Signal::SIGTERM);
+            process.send(Signal::SIGTERM as i32);
             process.passes();
         }
     });
@@ -188,11 +188,11 @@ fn handler_that_is_about_to_run_ends_the_call() {
         for (call, number) in [("libc_pause", libc::SYS_pause), ("poll_endless", libc::SYS_poll)] {
             let mut process = blocked(user, "blocking", call, &[number]);
             // Both are pending when the process wakes, and the save comes first: its signal has the lower number.
-            process.send(Signal::SIGSTOP);
+            process.send(Signal::SIGSTOP as i32);
             process.until("the stop", |process| process.status_line("State").starts_with('T'));
             process.send(process.signal);
-            process.send(Signal::SIGTERM);
-            process.send(Signal::SIGCONT);
+            process.send(Signal::SIGTERM as i32);
+            process.send(Signal::SIGCONT as i32);
             process.passes();
         }
     }

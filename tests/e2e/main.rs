@@ -7,6 +7,7 @@ mod blocking;
 mod cli;
 mod contents;
 mod debuggers;
+mod descriptors;
 mod kernel;
 mod layout;
 mod memory;

@@ -34,9 +34,9 @@ use core::cmp::Ordering;
 use diag::Diag;
 use image::format::{Blob, Descriptor, NONE, OpenFile, Time, file_kind};
 use info::Target;
-use sys::descriptor;
 use sys::fd::{self, Stat, fcntl, open_flag};
 use sys::line::Line;
+use sys::{descriptor, process};
 
 /// File types of `st_mode` (inode(7)).
 mod mode {
@@ -57,6 +57,13 @@ const CLOSE: &str = "close it before the save";
 
 const fn refused(what: &'static str) -> Kind {
     Kind { what, advice: CLOSE }
+}
+
+/// Lets the helper, whose table and limits are its own, use numbers beyond the target's limit: the target may have used all that it has. Gives the target's
+/// limit back when there was something to raise.
+pub fn make_room() -> Option<[u64; 2]> {
+    let [soft, hard] = process::limit(process::NOFILE).ok()?;
+    (soft < hard && process::set_limit(process::NOFILE, [hard, hard]).is_ok()).then_some([soft, hard])
 }
 
 /// The target's table, as far as it is known.
@@ -334,7 +341,7 @@ fn owner(number: u32, pid: u32, file: &mut OpenFile) -> Result<(), Stop> {
     }
     (file.owner_type, file.owner) = (owner.kind, owner.id);
     let own = match owner.kind {
-        descriptor::OWNER_GROUP => owner.id as u32 == sys::process::group_of(pid).unwrap_or(0),
+        descriptor::OWNER_GROUP => owner.id as u32 == process::group_of(pid).unwrap_or(0),
         _ => owner.id as u32 == pid,
     };
     let kind = Kind {

@@ -9,7 +9,7 @@ use crate::helper::Stop;
 use crate::message::{Failure, Kind};
 use image::details::{Socket, socket_flag};
 use image::format::{Blob, NONE, file_kind};
-use sys::descriptor::{poll_event, poll_now};
+use sys::descriptor::{poll_event, poll_now, readable_bytes};
 use sys::fd;
 use sys::socket::{self as ask, kind, message, option};
 use sys::{Errno, Result as SysResult};
@@ -31,6 +31,10 @@ const FROM_OUTSIDE: Kind = Kind {
 const EMPTY_TWICE: Kind = Kind {
     what: "a unix socket with an empty message, which cannot be looked at a second time",
     advice: "save again when the program has received it",
+};
+const UNTOLD: Kind = Kind {
+    what: "a unix socket with an error that the program was not told yet",
+    advice: "save again when the program has used it",
 };
 const UNKNOWN: Kind = Kind {
     what: "a unix socket, and the kernel does not tell who its peer is",
@@ -81,6 +85,10 @@ pub fn describe(table: &mut Table<'_>, index: usize, mut socket: Socket) -> Resu
         other => {
             let events = poll_now(fd, poll_event::IN).map_err(|errno| Failure::Ask("poll", errno))?;
             if events & poll_event::ERR != 0 {
+                if socket.kind != kind::STREAM {
+                    // Any look at the queue would take the error away from the program.
+                    return Err(Failure::Descriptor(fd, UNTOLD).into());
+                }
                 socket.flags |= socket_flag::RESET;
             }
             if let Some(file) = table.files.get_mut(index) {
@@ -193,16 +201,17 @@ fn messages(
     // A message takes the kernel more than half a kilobyte; should there be more of them, the next scratch is larger.
     let most = table.scratch.size() / 1024;
     let mut lengths = table.scratch.zeros(most * size_of::<u32>())?;
+    // Looking behind the end of a stream that was reset would take the error away from the program.
+    let len = readable_bytes(fd).map_err(|errno| Failure::Ask("ioctl", errno))? as usize;
+    let ends_at = if socket.flags & socket_flag::RESET != 0 { len } else { usize::MAX };
     let (mut done, mut count) = (0, 0);
-    loop {
+    while done < ends_at {
         let mut name = [0; 128];
         let room = table.scratch.room().get_mut(done..).unwrap_or_default();
         let free = room.len();
         let found = match ask::peek(fd, room, &mut name) {
             Ok(found) => found,
             Err(Errno::EAGAIN | Errno::ENOTCONN) => break,
-            // The end of a stream that was reset: told by poll(2) as well.
-            Err(Errno::ECONNRESET) if socket.flags & socket_flag::RESET != 0 => break,
             Err(errno) => return Err(Failure::Ask("recvmsg", errno).into()),
         };
         if found.flags & message::CTRUNC != 0 && !with_credentials {

@@ -1,0 +1,31 @@
+//! Every kind of descriptor comes back.
+
+use harness::survives;
+
+macro_rules! survivors {
+    ($($name:ident: $victim:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            survives($victim);
+        }
+    )*};
+}
+
+survivors! {
+    pipes_keep_unread_bytes_and_their_shape: "fd_pipe";
+    named_pipes_keep_their_readers_waiting: "fd_fifo";
+    eventfds_keep_their_count: "fd_eventfd";
+    timerfds_go_on_with_what_remained: "fd_timerfd";
+    signalfds_take_what_they_took: "fd_signalfd";
+    epolls_watch_what_they_watched: "fd_epoll";
+    inotifies_watch_what_they_watched: "fd_inotify";
+    files_are_found_by_what_they_are_called_now: "fd_path";
+    devices_without_state_are_opened_again: "fd_devices";
+    socket_pairs_keep_what_is_queued: "fd_pair";
+    unix_sockets_have_their_names_again: "fd_unix";
+    internet_sockets_listen_again: "fd_inet";
+    signals_of_files_go_where_they_went: "fd_owner";
+    locks_are_held_again: "fd_locks";
+    thousands_of_descriptors_come_back: "fd_many";
+    a_table_without_a_free_number_is_saved: "fd_full";
+}
