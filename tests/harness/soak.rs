@@ -4,8 +4,8 @@ use crate::{Place, Process, Program, User};
 use std::time::{Duration, Instant};
 
 /// What is soaked: the modes of the victim `soak`, and an interpreter that collects garbage.
-pub const SUBJECTS: [&str; 8] =
-    ["alloc", "signals", "recursion", "vector", "maps", "forks", "threads", "python"];
+pub const SUBJECTS: [&str; 9] =
+    ["alloc", "signals", "recursion", "pipe", "vector", "maps", "forks", "threads", "python"];
 
 /// A small generator, so that a run can be repeated.
 pub struct Random(pub u64);
