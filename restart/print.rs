@@ -157,12 +157,24 @@ const SIGNALS: [&str; 31] = [
     "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
     "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
+const SECUREBITS: &[(u64, &str)] = &[
+    (0x1, "SECBIT_NOROOT"),
+    (0x2, "SECBIT_NOROOT_LOCKED"),
+    (0x4, "SECBIT_NO_SETUID_FIXUP"),
+    (0x8, "SECBIT_NO_SETUID_FIXUP_LOCKED"),
+    (0x10, "SECBIT_KEEP_CAPS"),
+    (0x20, "SECBIT_KEEP_CAPS_LOCKED"),
+    (0x40, "SECBIT_NO_CAP_AMBIENT_RAISE"),
+    (0x80, "SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED"),
+];
 /// Options of prctl(2) with the number of arguments that strace shows, and whether the first one is a name.
 const PRCTL: &[(u64, &str, usize, Arg)] = &[
     (1, "PR_SET_PDEATHSIG", 1, Signal),
     (4, "PR_SET_DUMPABLE", 1, One(&[(0, "SUID_DUMP_DISABLE"), (1, "SUID_DUMP_USER")], "SUID_DUMP_???")),
     (8, "PR_SET_KEEPCAPS", 1, Dec),
     (15, "PR_SET_NAME", 1, Text),
+    (26, "PR_SET_TSC", 1, One(&[(1, "PR_TSC_ENABLE"), (2, "PR_TSC_SIGSEGV")], "PR_TSC_???")),
+    (28, "PR_SET_SECUREBITS", 1, Bits(SECUREBITS, "0", "SECBIT_???")),
     (29, "PR_SET_TIMERSLACK", 1, Dec),
     (36, "PR_SET_CHILD_SUBREAPER", 1, Dec),
     (38, "PR_SET_NO_NEW_PRIVS", 4, Dec),
@@ -187,7 +199,10 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::fchmod => &[Int, Oct],
         Sysno::fcntl => &[Int, One(&[(1033, "F_ADD_SEALS")], "F_???"), SEALS],
         Sysno::utimensat => &[Int, Text, Array, Dec],
+        Sysno::write => &[Int, Text, Dec],
         Sysno::chdir => &[Text],
+        Sysno::setsid => &[],
+        Sysno::setpgid => &[Int, Int],
         Sysno::umask => &[Oct],
         Sysno::personality => &[Persona],
         Sysno::prctl => &[Prctl],

@@ -7,6 +7,7 @@ use crate::plan::Backing;
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
+use image::number;
 use image::read::Image;
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
@@ -355,6 +356,25 @@ pub fn standard() -> [Own; 3] {
 pub fn has_terminal() -> bool {
     let flags = open_flag::RDWR | open_flag::CLOEXEC | open_flag::NOCTTY;
     sys::fd::open_at(AT_FDCWD, b"/dev/tty\0", flags, 0).map(sys::fd::close).is_ok()
+}
+
+/// Present `/proc/self/oom_score_adj`.
+pub fn oom_score_adj() -> i32 {
+    proc_file(b"/proc/self/oom_score_adj\0", |text| number::signed(text)).unwrap_or(0) as i32
+}
+
+/// Present `/proc/self/coredump_filter`.
+pub fn coredump_filter() -> u32 {
+    proc_file(b"/proc/self/coredump_filter\0", |text| number::hex(text)).unwrap_or(0) as u32
+}
+
+/// The value of a file of one line.
+fn proc_file<T>(path: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let from = sys::fd::open_at(AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
+    let mut text = [0u8; 64];
+    let len = sys::fd::read(from, &mut text);
+    let _ = sys::fd::close(from);
+    parse(text.get(..len.ok()?)?.trim_ascii())
 }
 
 /// Present resource limits.

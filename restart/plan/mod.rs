@@ -81,6 +81,12 @@ pub struct Inputs<'a> {
     pub umask: u32,
     /// Present personality(2).
     pub personality: u32,
+    /// Present `PR_GET_SECUREBITS`.
+    pub securebits: u32,
+    /// Present `/proc/self/oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// Present `/proc/self/coredump_filter`.
+    pub coredump_filter: u32,
     /// Whether the kernel makes timers with the ids that it is given (Linux 6.15).
     pub takes_timer_ids: bool,
     /// Present affinity mask.

@@ -6,6 +6,7 @@ use crate::op::Op;
 use image::format::{Limit, NONE, Pending, cpu_feature};
 use sys::Sysno;
 use sys::fd::{AT_FDCWD, open_flag};
+use sys::line::Line;
 use sys::process::pr;
 
 /// Second argument of `prctl(PR_SET_MM, ...)`.
@@ -46,8 +47,10 @@ impl<'a> Builder<'a, '_> {
         if process.cpu & cpu_feature::AMX != 0 {
             self.early(Op::zero(Sysno::arch_prctl, [ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA]))?;
         }
+        self.session()?;
         self.actions()?;
         self.prctls()?;
+        self.proc_files()?;
         self.membarriers()?;
         if let Some(leader) = image.threads().get(0) {
             self.thread_attributes(&leader, None)?;
@@ -67,6 +70,57 @@ impl<'a> Builder<'a, '_> {
             return Ok(());
         }
         self.early(Op::zero(Sysno::chdir, [image.c_str(cwd).as_ptr() as u64]))
+    }
+
+    /// Session and process group are the business of whoever starts a process. A shell with job control has made this one the leader of a group, as it
+    /// did with the saved one. Without a terminal nobody did, and nobody minds: then a leader of a session or of a group becomes one again.
+    fn session(&mut self) -> Result<'a, ()> {
+        let process = *self.inputs.image.process();
+        let pid = self.inputs.pid;
+        if self.inputs.has_terminal || self.inputs.group == pid {
+            return Ok(());
+        }
+        if process.sid == process.pid {
+            self.early(Op::exact(Sysno::setsid, [], u64::from(pid)))
+        } else if process.pgid == process.pid {
+            self.early(Op::zero(Sysno::setpgid, [0, 0]))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Attributes that are files of `/proc`.
+    fn proc_files(&mut self) -> Result<'a, ()> {
+        let process = *self.inputs.image.process();
+        if process.oom_score_adj != self.inputs.oom_score_adj {
+            let mut text = Line::<16>::new();
+            text.int(i64::from(process.oom_score_adj));
+            // Without privilege it cannot become lower than it is.
+            self.write_file(b"/proc/self/oom_score_adj\0", &mut text)?;
+        }
+        if process.coredump_filter != self.inputs.coredump_filter {
+            let mut text = Line::<16>::new();
+            text.hex(u64::from(process.coredump_filter));
+            self.write_file(b"/proc/self/coredump_filter\0", &mut text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file of `/proc`, if the kernel lets it.
+    fn write_file(&mut self, path: &'static [u8], text: &mut Line<16>) -> Result<'a, ()> {
+        let number = u64::from(self.numbers.lowest());
+        if number >= self.inputs.limits.get(RLIMIT_NOFILE).map_or(0, |limit| limit.soft) {
+            return Ok(());
+        }
+        let flags = u64::from(open_flag::WRONLY | open_flag::CLOEXEC);
+        let args = [i64::from(AT_FDCWD) as u64, path.as_ptr() as u64, flags];
+        self.early(Op::exact(Sysno::openat, args, number))?;
+        let len = text.as_bytes().len() as u64;
+        let bytes = self.keep_bytes(text.text("\0").as_bytes())?;
+        let mut write = Op::any(Sysno::write, [number, bytes, len]);
+        write.expect = len;
+        self.early(write)?;
+        self.early(Op::zero(Sysno::close, [number]))
     }
 
     /// What every signal does.
@@ -91,6 +145,21 @@ impl<'a> Builder<'a, '_> {
             if value != 0 {
                 self.prctl(option, value)?;
             }
+        }
+        const PR_TSC_SIGSEGV: u32 = 2;
+        if process.tsc == PR_TSC_SIGSEGV {
+            self.prctl(pr::SET_TSC, process.tsc)?;
+        }
+        const PR_MCE_KILL_SET: u64 = 1;
+        if let Some(kind) = process.mce_kill.checked_sub(1) {
+            let args = [u64::from(pr::MCE_KILL), PR_MCE_KILL_SET, u64::from(kind), 0, 0];
+            self.early(Op::zero(Sysno::prctl, args))?;
+        }
+        if process.memory_merge != 0 {
+            self.early(Op::zero(Sysno::prctl, [u64::from(pr::SET_MEMORY_MERGE), 1, 0, 0, 0]))?;
+        }
+        if process.securebits != self.inputs.securebits {
+            self.prctl(pr::SET_SECUREBITS, process.securebits)?;
         }
         // 2, "readable by root only", comes from the executable's mode and cannot be set.
         if process.dumpable < 2 {

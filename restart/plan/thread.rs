@@ -92,6 +92,11 @@ impl<'a> Builder<'a, '_> {
             self.start(index, tids)?;
         }
         self.start_timers(tids)?;
+        let mdwe = image.process().mdwe;
+        if mdwe != 0 {
+            // From here on, nothing can become executable.
+            self.late(Op::zero(Sysno::prctl, [u64::from(pr::SET_MDWE), u64::from(mdwe), 0, 0, 0]))?;
+        }
         self.record(0, &leader, 0)?;
         for index in 1..image.threads().len() {
             let Some(thread) = image.threads().get(index) else { break };

@@ -289,10 +289,18 @@ plain! {
         pub mdwe: u32,
         /// Signal that asks for a save.
         pub signal: u32,
-        /// Zero.
-        pub pad: u32,
+        /// seccomp(2): 0 none, 2 filters.
+        pub seccomp: u32,
+        /// Number of its filters (Linux 5.9 and newer).
+        pub seccomp_filters: u32,
+        /// `PR_GET_TSC`: 2 when reading the time stamp counter is forbidden.
+        pub tsc: u32,
+        /// When a memory error kills: 0 as the system does, else 1 more than `PR_MCE_KILL_GET`.
+        pub mce_kill: u32,
+        /// `PR_GET_MEMORY_MERGE`.
+        pub memory_merge: u32,
         /// Room to grow; zero.
-        pub reserved: [u64; 30],
+        pub reserved: [u64; 28],
     }
 }
 

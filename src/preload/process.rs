@@ -5,7 +5,9 @@ use crate::config;
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
 use crate::scratch::Scratch;
+use image::fields;
 use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer, process_flag};
+use image::number::decimal;
 use image::plain::read;
 use sys::fd::{self, open_flag};
 use sys::process::{self as ask, pr};
@@ -38,7 +40,11 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         dumpable: ask::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),
         thp_disable: ask::prctl_value(pr::GET_THP_DISABLE).unwrap_or(0),
         membarrier: ask::membarrier(1 << 9).unwrap_or(0),
-        subreaper: ask::prctl_stored(pr::GET_CHILD_SUBREAPER).unwrap_or(0) as u32,
+        subreaper: job.own.subreaper,
+        mdwe: ask::prctl_value(pr::GET_MDWE).unwrap_or(0),
+        tsc: ask::prctl_stored(pr::GET_TSC).unwrap_or(0) as u32,
+        mce_kill: mce_kill(),
+        memory_merge: ask::prctl_value(pr::GET_MEMORY_MERGE).unwrap_or(0),
         signal: config::get().signal,
         ..Process::default()
     })
@@ -66,10 +72,13 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
         *limit = Limit { soft, hard };
     }
     process.personality = ask::personality();
-    process.no_new_privs = ask::prctl_value(pr::GET_NO_NEW_PRIVS).unwrap_or(0);
+    let status = file(b"/proc/self/status\0", "/proc/self/status", scratch)?;
+    let number = |name| fields::find(scratch.blob(status), name).and_then(decimal).unwrap_or(0) as u32;
+    process.no_new_privs = number(b"NoNewPrivs:");
+    process.seccomp = number(b"Seccomp:");
+    process.seccomp_filters = number(b"Seccomp_filters:");
     process.keepcaps = ask::prctl_value(pr::GET_KEEPCAPS).unwrap_or(0);
     process.securebits = ask::prctl_value(pr::GET_SECUREBITS).unwrap_or(0);
-    process.mdwe = ask::prctl_value(pr::GET_MDWE).unwrap_or(0);
     let text = file(b"/proc/self/oom_score_adj\0", "/proc/self/oom_score_adj", scratch)?;
     process.oom_score_adj = signed(scratch.blob(text)) as i32;
     let text = file(b"/proc/self/coredump_filter\0", "/proc/self/coredump_filter", scratch)?;
@@ -79,6 +88,15 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     process.xstate_size = frame.1;
     process.cpu = cpu_features(scratch.blob(process.auxv), frame.1 != 0);
     Ok(())
+}
+
+/// [`Process::mce_kill`].
+fn mce_kill() -> u32 {
+    const DEFAULT: u32 = 2;
+    match ask::prctl_value(pr::MCE_KILL_GET) {
+        Ok(DEFAULT) | Err(_) => 0,
+        Ok(kind) => kind + 1,
+    }
 }
 
 fn time([sec, frac]: [i64; 2]) -> Time {

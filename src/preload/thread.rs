@@ -21,6 +21,8 @@ pub struct OwnState {
     pub itimers: [[i64; 4]; 3],
     /// Signals that are pending for it or for the process.
     pub pending: u64,
+    /// `PR_GET_CHILD_SUBREAPER`.
+    pub subreaper: u32,
 }
 
 impl OwnState {
@@ -36,6 +38,7 @@ impl OwnState {
             comm: [0; 16],
             itimers: [[0; 4]; 3],
             pending: signal::pending().unwrap_or(0),
+            subreaper: process::prctl_stored(pr::GET_CHILD_SUBREAPER).unwrap_or(0) as u32,
         };
         // SAFETY: PR_GET_NAME stores 16 bytes.
         let _ = unsafe { process::prctl(pr::GET_NAME, [own.comm.as_mut_ptr() as u64, 0, 0, 0]) };

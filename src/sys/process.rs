@@ -88,10 +88,14 @@ pub mod pr {
     pub const SET_NAME: u32 = 15;
     pub const GET_NAME: u32 = 16;
     pub const GET_SECCOMP: u32 = 21;
+    pub const GET_TSC: u32 = 25;
+    pub const SET_TSC: u32 = 26;
     pub const GET_SECUREBITS: u32 = 27;
     pub const SET_SECUREBITS: u32 = 28;
     pub const SET_TIMERSLACK: u32 = 29;
     pub const GET_TIMERSLACK: u32 = 30;
+    pub const MCE_KILL: u32 = 33;
+    pub const MCE_KILL_GET: u32 = 34;
     pub const SET_MM: u32 = 35;
     pub const SET_CHILD_SUBREAPER: u32 = 36;
     pub const GET_CHILD_SUBREAPER: u32 = 37;
@@ -102,6 +106,8 @@ pub mod pr {
     pub const GET_THP_DISABLE: u32 = 42;
     pub const SET_MDWE: u32 = 65;
     pub const GET_MDWE: u32 = 66;
+    pub const SET_MEMORY_MERGE: u32 = 67;
+    pub const GET_MEMORY_MERGE: u32 = 68;
     pub const TIMER_CREATE_RESTORE_IDS: u32 = 77;
     pub const GET_AUXV: u32 = 0x4155_5856;
     pub const SET_VMA: u32 = 0x5356_4d41;
