@@ -8,6 +8,7 @@ mod cli;
 mod contents;
 mod debuggers;
 mod descriptors;
+mod documents;
 mod kernel;
 mod layout;
 mod memory;
