@@ -22,7 +22,7 @@ use crate::{background, crash, descriptors, maps, process, questions, regions, t
 use core::arch::global_asm;
 use core::ffi::c_void;
 use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread};
-use sys::process as sysprocess;
+use sys::process::{self as sysprocess, pr};
 use sys::signal::{self, Action, SIGNALS};
 
 global_asm!(
@@ -46,6 +46,8 @@ pub struct Job<'a> {
     pub pid: u32,
     /// Its parent.
     pub ppid: u32,
+    /// `PR_GET_DUMPABLE`.
+    pub dumpable: u32,
     /// Number of this save.
     pub generation: u32,
     /// When the signal arrived, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -170,6 +172,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         own,
         pid: sysprocess::pid(),
         ppid: sysprocess::parent_pid(),
+        dumpable: sysprocess::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),
         generation: crate::resume::next_generation(),
         started,
         from_call: crate::api::is_calling(),
@@ -186,11 +189,18 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         wanted: Wanted::default(),
     };
     questions::begin();
+    // Of a process that nobody may look into, much of /proc belongs to root, also for itself.
+    if job.dumpable == 0 {
+        sysprocess::set_dumpable(1);
+    }
     help(&mut job);
     if job.questions == Questions::Open {
         questions::answer(&job);
         job.questions = Questions::Answered;
         help(&mut job);
+    }
+    if job.dumpable == 0 {
+        sysprocess::set_dumpable(0);
     }
     pending::put_back(job.own.tid);
     crate::api::set_result(if job.saved { 0 } else { -1 });

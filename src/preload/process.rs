@@ -37,7 +37,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
             value: time([sec, frac]),
         }),
         umask: ask::umask(),
-        dumpable: ask::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),
+        dumpable: job.dumpable,
         thp_disable: ask::prctl_value(pr::GET_THP_DISABLE).unwrap_or(0),
         membarrier: ask::membarrier(1 << 9).unwrap_or(0),
         subreaper: job.own.subreaper,

@@ -127,6 +127,12 @@ pub fn prctl_stored(option: u32) -> Result<u64> {
     Ok(value)
 }
 
+/// `PR_SET_DUMPABLE`.
+pub fn set_dumpable(value: u32) {
+    // SAFETY: no memory is involved.
+    let _ = unsafe { prctl(pr::SET_DUMPABLE, [u64::from(value), 0, 0, 0]) };
+}
+
 /// `PR_GET_AUXV` (Linux 6.4): the auxiliary vector as it was at exec.
 pub fn auxv(buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes.

@@ -162,3 +162,8 @@ fn shared_mappings_need_their_files() {
         image.restart().generations(1).passes();
     }
 }
+
+#[test]
+fn a_process_that_nobody_may_look_into() {
+    survives("mem_not_dumpable");
+}
