@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
 use crate::files::Own;
-use crate::plan::Backing;
+use crate::plan::{Backing, SavedVdso};
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
@@ -212,26 +212,23 @@ pub fn vdso_region(image: &Image) -> Option<Region> {
     image.region_at(home).filter(|region| region.kind == region_kind::VDSO)
 }
 
-/// Place of the instruction pointer in [`image::format::Thread::frame_registers`] (`struct user_regs_struct`).
-const RIP: usize = 16;
-
-/// The saved vdso with its functions turned into system calls.
+/// The saved vdso, as it is and with its functions turned into system calls.
 ///
 /// # Errors
 ///
 /// [`Code::Io`] when it cannot be read, [`Code::Unsupported`] when it is not of the known form.
-pub fn patched_vdso<'a, 'n>(
+pub fn saved_vdso<'a, 'n>(
     image: &Image,
     fd: i32,
     name: &'n [u8],
     arena: &mut Arena<'a>,
-) -> Result<'n, &'a [u8]> {
-    let Some(region) = vdso_region(image) else { return Ok(&[]) };
-    let bytes = arena.zeros((region.end - region.start) as usize)?;
+) -> Result<'n, SavedVdso<'a>> {
+    let Some(region) = vdso_region(image) else { return Ok(SavedVdso::default()) };
+    let original = arena.zeros((region.end - region.start) as usize)?;
     for load in image.loads_of(&region).iter() {
         let Phdr { p_vaddr, p_filesz, p_offset, .. } = load;
         let at = (p_vaddr - region.start) as usize;
-        let place = bytes.get_mut(at..at + p_filesz as usize).unwrap_or_default();
+        let place = original.get_mut(at..at + p_filesz as usize).unwrap_or_default();
         let len = place.len();
         match sys::fd::read_at(fd, place, p_offset) {
             Ok(count) if count == len => {}
@@ -239,23 +236,19 @@ pub fn patched_vdso<'a, 'n>(
             Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
         }
     }
-    let refuse = |cause| {
-        let advice = "restart it under the kernel that it was saved under, or from another image";
-        Err(Failure::new(Code::Unsupported, name, cause, advice))
-    };
-    if crate::vdso::patch(bytes).is_none() {
-        return refuse("the image is from another kernel, and its vdso is of an unknown form");
+    let patched = arena.zeros(original.len())?;
+    for (to, from) in patched.iter_mut().zip(original.iter()) {
+        *to = *from;
     }
-    let is_lost = |rip: u64| {
-        let offset = rip.checked_sub(region.start).and_then(|offset| usize::try_from(offset).ok());
-        offset.is_some_and(|offset| crate::vdso::is_inside_stub(bytes, offset))
-    };
-    if image.threads().iter().any(|thread| is_lost(thread.frame_registers[RIP])) {
-        return refuse(
-            "the image is from another kernel, and a thread has just entered a function of its vdso",
-        );
+    match crate::vdso::patch(patched) {
+        Some(_) => Ok(SavedVdso { original, patched }),
+        None => Err(Failure::new(
+            Code::Unsupported,
+            name,
+            "the image is from another kernel, and its vdso is of an unknown form",
+            "restart it under the kernel that it was saved under",
+        )),
     }
-    Ok(bytes)
 }
 
 /// How regions use a file.

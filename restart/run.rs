@@ -117,7 +117,7 @@ fn room(image: &Image, workers: usize) -> usize {
         + image.objects().len() * 64
         + files::found::room(image)
         + chunks * (size_of::<Op>() + size_of::<IoVec>())
-        + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize)
+        + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize * 2)
         + 64 * 1024
 }
 
@@ -214,8 +214,11 @@ fn inputs<'a>(
 ) -> Result<'a, Inputs<'static>> {
     let backings = probe::open_backings(image, arena)?;
     let objects = objects::make(image, arena)?;
-    let patched_vdso =
-        if vdso == Vdso::Goes { probe::patched_vdso(image, fd, options.image, arena)? } else { &[] };
+    let saved_vdso = if vdso == Vdso::Goes {
+        probe::saved_vdso(image, fd, options.image, arena)?
+    } else {
+        plan::SavedVdso::default()
+    };
     let capabilities = sys::process::capabilities().unwrap_or(0);
     let may = |capability: u32| capabilities >> capability & 1 != 0;
     let set_exe = may(capability::CHECKPOINT_RESTORE) || may(capability::SYS_ADMIN);
@@ -228,7 +231,7 @@ fn inputs<'a>(
         present: arena.keep(*present)?,
         layout,
         vdso,
-        patched_vdso,
+        saved_vdso,
         image_fd: fd,
         backings,
         objects,

@@ -68,12 +68,64 @@ pub fn patch(vdso: &mut [u8]) -> Option<u32> {
     Some(patched)
 }
 
-/// Whether an instruction at `offset` of a patched vdso is in the middle of a stub: what was there, and was about to run, is lost.
-pub fn is_inside_stub(patched: &[u8], offset: usize) -> bool {
-    (1..STUB).any(|ahead| {
-        let found = offset.checked_sub(ahead).and_then(|start| patched.get(start..start.checked_add(STUB)?));
+/// Where the stub begins in whose middle `offset` of a patched vdso is: what was there, and was about to run, is gone.
+pub fn stub_around(patched: &[u8], offset: usize) -> Option<usize> {
+    (1..STUB).filter_map(|ahead| offset.checked_sub(ahead)).find(|start| {
+        let found = start.checked_add(STUB).and_then(|end| patched.get(*start..end));
         FUNCTIONS.iter().any(|(_, nr)| found == Some(&stub(*nr)))
     })
+}
+
+/// What the first instructions of a function have done to the stack, so that it can be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prologue {
+    /// How many registers were pushed.
+    pub pushes: u64,
+    /// Whether rbp points to its own saved value, right below the return address.
+    pub framed: bool,
+}
+
+/// What was done between the start of a function and `offset`. `None` when there is anything but the pushing of registers, and what may as
+/// well be done twice: comparing, jumping ahead, writing registers that no caller relies on.
+pub fn prologue(original: &[u8], start: usize, offset: usize) -> Option<Prologue> {
+    let mut done = Prologue::default();
+    let mut at = start;
+    let mut last_push = 0;
+    while at < offset {
+        at += match original.get(at..)? {
+            // endbr64
+            [0xf3, 0x0f, 0x1e, 0xfa, ..] => 4,
+            // push; push of r8 to r15
+            [register @ 0x50..=0x57, ..] => {
+                done.pushes += 1;
+                last_push = *register;
+                1
+            }
+            [0x41, 0x50..=0x57, ..] => {
+                done.pushes += 1;
+                2
+            }
+            // mov rbp, rsp behind push rbp
+            [0x48, 0x89, 0xe5, ..] if done.pushes == 1 && last_push == 0x55 => {
+                done.framed = true;
+                3
+            }
+            // and rsp, imm8; sub rsp, imm8
+            [0x48, 0x83, 0xe4 | 0xec, _, ..] if done.framed => 4,
+            // mov r9 to r11, register; mov eax, imm32
+            [0x49, 0x89, to, ..] if to >> 6 == 3 && matches!(to & 7, 1..=3) => 3,
+            [0xb8, _, _, _, _, ..] => 5,
+            // cmp register, imm8; test register, register
+            [0x83, 0xf8..=0xff, _, ..] => 3,
+            [0x85, 0xc0..=0xff, ..] => 2,
+            [0x48, 0x85, 0xc0..=0xff, ..] => 3,
+            // A jump that was not taken, or `offset` would be elsewhere.
+            [0x70..=0x7f, _, ..] => 2,
+            [0x0f, 0x80..=0x8f, ..] => 6,
+            _ => return None,
+        };
+    }
+    (at == offset).then_some(done)
 }
 
 /// The address that the vdso was linked at, and that of its dynamic section.
@@ -161,9 +213,32 @@ mod tests {
         patch(&mut patched).expect("known form");
         let code = stub(Sysno::clock_gettime);
         let start = patched.windows(STUB).position(|window| window == code).expect("the stub");
-        assert!(!is_inside_stub(&patched, start), "the function as a whole can be called");
-        assert!((start + 1..start + STUB).all(|offset| is_inside_stub(&patched, offset)));
-        assert!(!is_inside_stub(&patched, start + STUB) && !is_inside_stub(&patched, 0));
+        assert_eq!(stub_around(&patched, start), None, "the function as a whole can be called");
+        assert!((start + 1..start + STUB).all(|offset| stub_around(&patched, offset) == Some(start)));
+        assert_eq!(stub_around(&patched, start + STUB), None);
+        assert_eq!(stub_around(&patched, 0), None);
+    }
+
+    #[test]
+    fn prologues_are_followed() {
+        // push rbp; mov rbp, rsp; push r14; push rbx; and rsp, -16
+        let framed = [0x55, 0x48, 0x89, 0xe5, 0x41, 0x56, 0x53, 0x48, 0x83, 0xe4, 0xf0];
+        let at = |offset| prologue(&framed, 0, offset);
+        assert_eq!(at(0), Some(Prologue::default()));
+        assert_eq!(at(1), Some(Prologue { pushes: 1, framed: false }));
+        assert_eq!(at(2), None, "the middle of an instruction");
+        assert_eq!(at(4), Some(Prologue { pushes: 1, framed: true }));
+        assert_eq!(at(7), Some(Prologue { pushes: 3, framed: true }));
+        assert_eq!(at(11), Some(Prologue { pushes: 3, framed: true }));
+        // push rbp; mov r9, rsi; mov rbp, rsp
+        let late = [0x55, 0x49, 0x89, 0xf1, 0x48, 0x89, 0xe5];
+        assert_eq!(prologue(&late, 0, 7), Some(Prologue { pushes: 1, framed: true }));
+        // cmp edi, 23; ja
+        assert_eq!(prologue(&[0x83, 0xff, 0x17, 0x77, 0x67], 0, 5), Some(Prologue::default()));
+        // mov r8, rsi: an argument is overwritten
+        assert_eq!(prologue(&[0x49, 0x89, 0xf0], 0, 3), None);
+        // mov rdi, rax
+        assert_eq!(prologue(&[0x48, 0x89, 0xc7], 0, 3), None);
     }
 
     #[test]

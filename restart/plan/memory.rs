@@ -5,9 +5,12 @@ use super::layout::{Place, Vdso};
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
 use crate::present::Owner;
-use image::format::{NONE, PAGE, RUN_PRIVATE, Region, process_flag, region_flag, region_kind};
+use crate::vdso;
+use core::mem::offset_of;
+use image::format::{NONE, PAGE, RUN_PRIVATE, Region, Thread, process_flag, region_flag, region_kind};
 use sys::Sysno;
 use sys::memory::{advice, map, prot};
+use sys::signal::{UContext, greg};
 
 const MREMAP_MAYMOVE_FIXED: u64 = 1 | 2;
 /// Flag of mlock2(2).
@@ -144,15 +147,60 @@ impl<'a> Builder<'a, '_> {
 
     /// Puts the patched vdso into its region.
     fn patch_vdso(&mut self) -> Result<'a, ()> {
-        let bytes = self.inputs.patched_vdso;
+        let saved = self.inputs.saved_vdso;
         let found = self.places().find(|(region, _)| region.kind == region_kind::VDSO);
-        if let Some((region, place)) = found
-            && let Some(address) = place.early_address(&region)
-        {
-            let len = (bytes.len() as u64).min(region.end - region.start);
-            self.early(Op::copy(address, bytes.as_ptr() as u64, len))?;
+        let Some((region, place)) = found else { return Ok(()) };
+        let Some(address) = place.early_address(&region) else { return Ok(()) };
+        let len = (saved.patched.len() as u64).min(region.end - region.start);
+        self.early(Op::copy(address, saved.patched.as_ptr() as u64, len))?;
+        for thread in self.inputs.image.threads().iter() {
+            self.enter_again(&thread, region.start)?;
         }
         Ok(())
+    }
+
+    /// A thread that has just entered a function of the vdso, which is at `vdso`, enters it again: the instructions that it was about to
+    /// execute are overwritten by a system call.
+    fn enter_again(&mut self, thread: &Thread, vdso: u64) -> Result<'a, ()> {
+        /// Places in [`Thread::frame_registers`] (`struct user_regs_struct`).
+        const RBP: usize = 4;
+        const RIP: usize = 16;
+        const RSP: usize = 19;
+        const LOST: Failure<'static> = Failure::new(
+            Code::Unsupported,
+            b"",
+            "the image is from another kernel, and a thread has just entered a function of its vdso",
+            "restart it under the kernel that it was saved under, or from another image",
+        );
+        let saved = self.inputs.saved_vdso;
+        let registers = &thread.frame_registers;
+        let offset = registers[RIP].checked_sub(vdso).and_then(|offset| usize::try_from(offset).ok());
+        let Some(offset) = offset else { return Ok(()) };
+        let Some(start) = vdso::stub_around(saved.patched, offset) else { return Ok(()) };
+        let done = vdso::prologue(saved.original, start, offset).ok_or(LOST)?;
+        let gregs = thread.ucontext + offset_of!(UContext, gregs) as u64;
+        let in_frame = |register: usize| gregs + register as u64 * 8;
+        let rsp = if done.framed {
+            let own = self.loaded_at(registers[RBP]).ok_or(LOST)?;
+            let place = self.loaded_at(in_frame(greg::RBP)).ok_or(LOST)?;
+            self.early(Op::copy(place, own, 8))?;
+            registers[RBP] + 8
+        } else {
+            registers[RSP] + done.pushes * 8
+        };
+        for (register, value) in [(greg::RIP, vdso + start as u64), (greg::RSP, rsp)] {
+            let place = self.loaded_at(in_frame(register)).ok_or(LOST)?;
+            let value = self.keep(value)?;
+            self.early(Op::copy(place, value, 8))?;
+        }
+        Ok(())
+    }
+
+    /// Where the eight bytes at an address of the process are while the early ops are carried out.
+    fn loaded_at(&self, address: u64) -> Option<u64> {
+        let is_in = |region: &Region| region.start <= address && address.saturating_add(8) <= region.end;
+        let (region, place) = self.places().find(|(region, _)| is_in(region))?;
+        Some(place.early_address(&region)? + (address - region.start))
     }
 
     /// The attributes that are set when the region is where it belongs.

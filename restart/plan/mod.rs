@@ -42,6 +42,15 @@ pub struct Backing {
     pub same: bool,
 }
 
+/// The vdso of another kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SavedVdso<'a> {
+    /// As it was.
+    pub original: &'a [u8],
+    /// With its functions turned into system calls.
+    pub patched: &'a [u8],
+}
+
 /// Facts about this process and the image, found out before.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
@@ -53,8 +62,8 @@ pub struct Inputs<'a> {
     pub layout: Layout,
     /// What becomes of the present vdso.
     pub vdso: Vdso,
-    /// The saved vdso with its functions turned into system calls; empty when it is not needed.
-    pub patched_vdso: &'a [u8],
+    /// The saved vdso; empty when it is not needed.
+    pub saved_vdso: SavedVdso<'a>,
     /// Descriptor of the image.
     pub image_fd: i32,
     /// One for each entry of FILES.

@@ -15,7 +15,7 @@ use restart::arena::Arena;
 use restart::files::Own;
 use restart::op::Op;
 use restart::plan::layout::{self, Vdso};
-use restart::plan::{self, Backing, Inputs};
+use restart::plan::{self, Backing, Inputs, SavedVdso};
 use restart::present::{Owner, Present};
 use std::mem::MaybeUninit;
 use synthetic::Parts;
@@ -139,7 +139,7 @@ fn carry_out(parts: &Parts, present: &Present, same_code: bool, file_is_there: b
         present,
         layout,
         vdso,
-        patched_vdso: &patched,
+        saved_vdso: SavedVdso { original: &patched, patched: &patched },
         image_fd: 3,
         backings: &backings,
         objects: &[],
