@@ -28,4 +28,13 @@ survivors! {
     locks_are_held_again: "fd_locks";
     thousands_of_descriptors_come_back: "fd_many";
     a_table_without_a_free_number_is_saved: "fd_full";
+    pipes_with_one_end_in_packet_mode_or_large: "pipes";
+    fifo_read_and_written_by_one_process: "fifos";
+    eventfd_timerfd_and_signalfd_together: "event_fds";
+    nested_epolls_with_edges_and_one_shots: "epolls";
+    inotify_numbers_with_gaps: "inotifies";
+    devices_and_o_path: "devices";
+    unix_sockets_of_each_type: "unix_sockets";
+    internet_sockets_keep_options: "internet_sockets";
+    locks_of_each_kind_at_once: "locks";
 }

@@ -16,6 +16,7 @@ mod obstacles;
 mod process;
 mod programs;
 mod quiet;
+mod refusals;
 mod signals;
 mod soak;
 mod timers;

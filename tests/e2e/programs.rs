@@ -131,3 +131,8 @@ fn c_for_ten_generations() {
 fn cpp() {
     unharmed(Program::compiled("shapes.cc", "g++ -O2 -std=c++17"), 3, &["journal"]);
 }
+
+#[test]
+fn xz_in_mid_stream() {
+    unharmed(Program::tool("xz").args(["-3", "-c"]).input("text"), 3, &[]);
+}

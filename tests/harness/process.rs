@@ -3,6 +3,7 @@
 use crate::{Image, Place, wait};
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -207,7 +208,8 @@ impl Process {
 
     /// Sends a signal to it.
     #[track_caller]
-    pub fn send(&mut self, signal: i32) {
+    pub fn send(&mut self, signal: impl SignalNumber) {
+        let signal = signal.number();
         if let Err(errno) = send(self.pid, signal) {
             self.fail(&format!("kill({signal}): {errno}"));
         }
@@ -356,6 +358,24 @@ impl Outcome {
         self.status
             .code()
             .unwrap_or_else(|| panic!("ended by signal {:?}: {}", self.status.signal(), self.messages))
+    }
+}
+
+/// A signal: by its name, or by a number, as real-time signals have no names.
+pub trait SignalNumber {
+    /// Its number.
+    fn number(self) -> i32;
+}
+
+impl SignalNumber for i32 {
+    fn number(self) -> i32 {
+        self
+    }
+}
+
+impl SignalNumber for Signal {
+    fn number(self) -> i32 {
+        self as i32
     }
 }
 

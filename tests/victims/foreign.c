@@ -25,6 +25,7 @@ int main(int argc, char **argv)
         must(listen(listener, 1));
         must(getsockname(listener, (void *)&address, &length));
         must(connect(client, (void *)&address, length));
+        must(accept(listener, NULL, NULL));
     } else if (!strcmp(what, "io_uring")) {
         char parameters[120] = { 0 };
         check(syscall(SYS_io_uring_setup, 4, parameters) >= 0, "io_uring_setup: %s", strerror(errno));

@@ -146,13 +146,13 @@ fn the_supervisor_stops_and_goes_on_with_the_program() {
     for signal in [Signal::SIGSTOP, Signal::SIGTSTP] {
         kill(Pid::from_raw(program), signal).unwrap();
         supervisor.until("a stop", |this| this.status_line("State").starts_with('T'));
-        supervisor.send(Signal::SIGCONT as i32);
+        supervisor.send(Signal::SIGCONT);
         supervisor.until("a continuation", |this| {
             let state = fs::read_to_string(format!("/proc/{program}/stat")).unwrap_or_default();
             this.status_line("State").starts_with('S') && state.contains(") S ")
         });
     }
-    supervisor.send(Signal::SIGTERM as i32);
+    supervisor.send(Signal::SIGTERM);
     assert_eq!(supervisor.finish().status.signal(), Some(Signal::SIGTERM as i32));
 }
 
@@ -195,7 +195,7 @@ fn one_line_starts_goes_on_and_ends() {
     for seen in [15, 30, 45] {
         let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
         process.until("numbers", |this| this.place.text("out").lines().count() >= seen);
-        process.send(Signal::SIGUSR2 as i32);
+        process.send(Signal::SIGUSR2);
         let outcome = process.finish();
         assert_eq!((outcome.code(), outcome.messages.as_str()), (85, ""));
     }
@@ -227,7 +227,7 @@ fn term_saves_first() {
     let ckpt = Ckpt::new(User::ordinary());
     let mut process = ckpt.start(counter(&["--on-term"]));
     process.until("numbers", |this| this.place.text("out").lines().count() >= 10);
-    process.send(Signal::SIGTERM as i32);
+    process.send(Signal::SIGTERM);
     assert_eq!(process.finish().status.signal(), Some(Signal::SIGTERM as i32));
     let image = ckpt.json(["show", "--json", "image"]);
     assert_eq!(image["summary"]["command"][0], "python3");
@@ -235,7 +235,7 @@ fn term_saves_first() {
     ckpt.place.write("out", b"");
     let mut process = ckpt.start(counter(&["--on-term", "--exit-after-save", "99"]));
     process.until("numbers", |this| this.place.text("out").lines().count() >= 10);
-    process.send(Signal::SIGTERM as i32);
+    process.send(Signal::SIGTERM);
     assert_eq!(process.finish().code(), 99);
 }
 
@@ -247,7 +247,7 @@ fn term_ends_a_program_that_cannot_be_saved() {
     process.until("the handler", |_| {
         fs::read_to_string(format!("/proc/{program}/wchan")).unwrap_or_default().contains("nanosleep")
     });
-    process.send(Signal::SIGTERM as i32);
+    process.send(Signal::SIGTERM);
     let outcome = process.finish();
     assert_eq!(outcome.status.signal(), Some(Signal::SIGTERM as i32));
     assert!(outcome.messages.contains("not saved: directory of the image"), "{}", outcome.messages);
@@ -263,6 +263,6 @@ fn a_save_of_the_supervisor_is_one_of_the_program() {
     });
     let said = ckpt.shows(["save", &process.pid().to_string()]);
     assert!(said.starts_with(&format!("sleep ({program}) saved to ")), "{said}");
-    process.send(Signal::SIGTERM as i32);
+    process.send(Signal::SIGTERM);
     assert_eq!(process.finish().status.signal(), Some(Signal::SIGTERM as i32));
 }

@@ -217,7 +217,7 @@ fn a_save_that_fails_says_which_call_failed() {
 fn a_stopped_program_is_saved_when_it_goes_on() {
     let ckpt = Ckpt::new(User::Myself);
     let mut sleeper = ckpt.sleeper();
-    sleeper.send(Signal::SIGSTOP as i32);
+    sleeper.send(Signal::SIGSTOP);
     sleeper.until("a stop", |process| process.status_line("State").starts_with('T'));
     let said = ckpt.say(["save", "--timeout", "300ms", &sleeper.pid().to_string()]);
     assert_eq!(said.code, 92, "{said:?}");
@@ -246,14 +246,14 @@ fn a_program_that_blocks_the_signal_is_named() {
 fn a_request_that_was_swallowed_by_another_one_is_sent_again() {
     let ckpt = Ckpt::new(User::Myself);
     let mut sleeper = ckpt.sleeper();
-    sleeper.send(Signal::SIGSTOP as i32);
+    sleeper.send(Signal::SIGSTOP);
     sleeper.until("a stop", |process| process.status_line("State").starts_with('T'));
     // SIGUSR2 does not queue: the request that follows vanishes.
-    sleeper.send(Signal::SIGUSR2 as i32);
+    sleeper.send(Signal::SIGUSR2);
     let waiting = ckpt.command_as(User::Myself, ["save", "--quiet", &sleeper.pid().to_string()]);
     let mut waiting = harness::Process::spawn(&ckpt.place, waiting);
     waiting.until("its request", |this| this.proc("wchan").contains("poll"));
-    sleeper.send(Signal::SIGCONT as i32);
+    sleeper.send(Signal::SIGCONT);
     assert_eq!(wait(|| waiting.ended()).unwrap().code(), Some(0));
 }
 
@@ -261,7 +261,7 @@ fn a_request_that_was_swallowed_by_another_one_is_sent_again() {
 fn a_program_that_ends_before_it_is_saved_is_told() {
     let ckpt = Ckpt::new(User::Myself);
     let mut sleeper = ckpt.sleeper();
-    sleeper.send(Signal::SIGSTOP as i32);
+    sleeper.send(Signal::SIGSTOP);
     let waiting = ckpt.command_as(User::Myself, ["save", &sleeper.pid().to_string()]);
     let mut waiting = harness::Process::spawn(&ckpt.place, waiting);
     waiting.until("its request", |this| this.proc("wchan").contains("poll"));
