@@ -47,8 +47,8 @@ pub enum Command {
 
 /// Run a program so that it can be saved
 ///
-/// Starts PROGRAM with libckpt.so preloaded. Without --every, --on-term and --exit-after-save, ckpt becomes PROGRAM and is gone; with one
-/// of them a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
+/// Starts PROGRAM with libckpt.so preloaded. Without --every, --on-term, --exit-after-save and --exit-on-signal, ckpt becomes PROGRAM and is gone;
+/// with one of them a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Where images go; %p is the process id, %e the program's name, %n the number of the save
@@ -69,11 +69,15 @@ pub struct Run {
     /// main process only.
     #[arg(long)]
     pub on_term: bool,
-    /// On the save signal, or SIGTERM with --on-term: save, end the program there, and exit with CODE
+    /// Save, end the program there, and exit with CODE
     ///
-    /// What HTCondor calls self-checkpointing, with CODE 85. If the save is refused or fails, the program goes on.
+    /// When the save signal is sent to ckpt, when it is time by --every, and on SIGTERM with --on-term. This is what HTCondor calls
+    /// self-checkpointing, with CODE 85. If the save is refused or fails, the program goes on.
     #[arg(long, value_name = "CODE")]
     pub exit_after_save: Option<u8>,
+    /// The same, but let the program run on after saves by --every
+    #[arg(long, value_name = "CODE", conflicts_with = "exit_after_save")]
+    pub exit_on_signal: Option<u8>,
     /// Restart the image if there is one, else start PROGRAM
     ///
     /// Makes one line of a batch script do for the first run and for every later one. An image that is damaged or cannot be restarted
@@ -105,6 +109,9 @@ pub struct Save {
     /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
     #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
     pub signal: Option<u32>,
+    /// Say nothing when the program ends before it is saved
+    #[arg(long, hide = true)]
+    pub may_end: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

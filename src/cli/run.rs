@@ -24,7 +24,10 @@ pub struct Exec {
 
 /// Runs it. Comes back only if it cannot be run.
 pub fn run(args: &Run) -> Result<Code> {
-    let supervised = args.every.is_some() || args.on_term || args.exit_after_save.is_some();
+    let supervised = args.every.is_some()
+        || args.on_term
+        || args.exit_after_save.is_some()
+        || args.exit_on_signal.is_some();
     let image = image_name(args)?;
     let exec = match restartable(args, &image)? {
         Some(image) => restart(args, &image)?,

@@ -26,6 +26,15 @@ struct Report {
 
 /// `ckpt save`.
 pub fn save(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
+    save_it(args, quiet, out).map_err(|mut failure| {
+        if args.may_end && matches!(failure.code, Code::NoProcess | Code::Died) {
+            failure.text.clear();
+        }
+        failure
+    })
+}
+
+fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
     let target = Target::find(&args.target, args.signal)?;
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
     let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;

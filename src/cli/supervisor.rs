@@ -37,8 +37,10 @@ struct Supervisor<'a> {
 /// Why a save is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// It was time, or somebody asked.
-    Save,
+    /// It was time.
+    Period,
+    /// Somebody asked.
+    Signal,
     /// SIGTERM came; it is passed on afterwards.
     Term,
 }
@@ -152,7 +154,9 @@ impl Supervisor<'_> {
     fn take(&mut self, info: &libc::siginfo_t) {
         let signal = info.si_signo;
         if signal == self.signal {
-            self.wanted.get_or_insert(Purpose::Save);
+            if self.wanted != Some(Purpose::Term) {
+                self.wanted = Some(Purpose::Signal);
+            }
         } else if signal == libc::SIGTERM && self.args.on_term && self.wanted != Some(Purpose::Term) {
             // A second one, while the first is being dealt with, means it.
             let again = matches!(self.saver, Some((_, Purpose::Term)));
@@ -217,8 +221,8 @@ impl Supervisor<'_> {
 
     /// The program has ended while a save that was to end it was running: whether it did.
     fn ending_save(&mut self) -> Option<u8> {
-        let code = self.args.exit_after_save?;
-        let (saver, _) = self.saver.take()?;
+        let (saver, purpose) = self.saver.take()?;
+        let code = self.exit_code(purpose)?;
         let mut status = 0;
         // SAFETY: our child, which has not been waited for.
         let waited = unsafe { libc::waitpid(saver.as_raw(), &mut status, 0) };
@@ -226,9 +230,15 @@ impl Supervisor<'_> {
             .then_some(code)
     }
 
+    /// The exit code after a save that ends the program.
+    fn exit_code(&self, purpose: Purpose) -> Option<u8> {
+        let on_signal = self.args.exit_on_signal.filter(|_| purpose != Purpose::Period);
+        self.args.exit_after_save.or(on_signal)
+    }
+
     fn after_save(&mut self, purpose: Purpose, saved: bool) {
-        if saved && self.args.exit_after_save.is_some() {
-            self.ended = self.args.exit_after_save;
+        if saved && self.exit_code(purpose).is_some() {
+            self.ended = self.exit_code(purpose);
         } else if purpose == Purpose::Term {
             self.send(libc::SIGTERM);
         }
@@ -236,28 +246,28 @@ impl Supervisor<'_> {
 
     /// Starts a save if there is reason to.
     fn save_if_due(&mut self) -> Result<()> {
-        if self.saver.is_some() {
+        if self.saver.is_some() || self.ended.is_some() {
             return Ok(());
         }
         let now = Instant::now();
         if self.due.is_some_and(|due| due <= now) {
             self.due = self.args.every.map(|period| now + period);
             if !self.stopped {
-                self.wanted.get_or_insert(Purpose::Save);
+                self.wanted.get_or_insert(Purpose::Period);
             }
         }
         if let Some(purpose) = self.wanted.take() {
-            self.saver = Some((self.save()?, purpose));
+            self.saver = Some((self.save(self.exit_code(purpose).is_some())?, purpose));
         }
         Ok(())
     }
 
-    /// Starts `ckpt save`. Its messages go to standard error; the signals that are blocked here stay blocked there.
-    fn save(&self) -> Result<Pid> {
+    /// Starts `ckpt save`, which may end the program. Its messages go to standard error; the signals that are blocked here stay blocked there.
+    fn save(&self, ends: bool) -> Result<Pid> {
         let pid = self.program.as_raw().to_string();
         let signal = self.signal.to_string();
-        let mut args = vec!["ckpt", "save", "--quiet", "--signal", &signal];
-        if self.args.exit_after_save.is_some() {
+        let mut args = vec!["ckpt", "save", "--quiet", "--may-end", "--signal", &signal];
+        if ends {
             args.push("--stop");
         }
         args.push(&pid);

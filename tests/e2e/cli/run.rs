@@ -191,7 +191,8 @@ fn every_saves_again_and_again() {
 #[test]
 fn one_line_starts_goes_on_and_ends() {
     let ckpt = Ckpt::new(User::ordinary());
-    let options = ["--exit-after-save", "85", "--resume"];
+    // Periodic saves do not end it.
+    let options = ["--exit-on-signal", "85", "--every", "50ms", "--resume"];
     for seen in [15, 30, 45] {
         let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
         process.until("numbers", |this| this.place.text("out").lines().count() >= seen);
@@ -202,6 +203,21 @@ fn one_line_starts_goes_on_and_ends() {
     let outcome = resumed(&ckpt, &options).finish();
     assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
     assert_eq!(ckpt.place.text("out"), all_numbers());
+}
+
+#[test]
+fn a_periodic_save_ends_the_program_if_asked_to() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let options = ["--exit-after-save", "85", "--every", "200ms", "--resume"];
+    let mut outcome = ckpt.start(counter(&options)).finish();
+    let mut runs = 1;
+    while outcome.code() == 85 {
+        outcome = resumed(&ckpt, &options).finish();
+        runs += 1;
+    }
+    assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
+    assert_eq!(ckpt.place.text("out"), all_numbers());
+    assert!(runs > 2, "{runs}");
 }
 
 /// The same line again; the program's output goes on in the file that it had open.
