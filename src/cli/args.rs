@@ -109,7 +109,7 @@ pub struct Save {
     /// The signal to ask with, for a program that has overwritten its environment [default: from its CKPT_SIGNAL, or USR2]
     #[arg(long, value_name = "SIGNAL", value_parser = crate::signal::parse)]
     pub signal: Option<u32>,
-    /// Say nothing when the program ends before it is saved
+    /// For the supervisor: give the program time to start, and say nothing when it ends before it is saved
     #[arg(long, hide = true)]
     pub may_end: bool,
     /// Print the report as JSON

@@ -9,7 +9,7 @@ use crate::target::Target;
 use crate::text::{count, elapsed, shown, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The report as JSON; times in microseconds.
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ pub fn save(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
 }
 
 fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
-    let target = Target::find(&args.target, args.signal)?;
+    let target = if args.may_end { started(args)? } else { Target::find(&args.target, args.signal)? };
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
     let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;
     let progress = Progress::new(quiet || args.json);
@@ -82,6 +82,20 @@ fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
             elapsed(saved.total)
         ),
     )
+}
+
+/// The program of a supervisor, which may have been started, or be on its way back from an image, just now.
+fn started(args: &Save) -> Result<Target> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    loop {
+        match Target::find(&args.target, args.signal) {
+            Err(failure) if failure.code == Code::NotTarget && start.elapsed() < LIMIT => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The failure that a line of the report stands for.
