@@ -353,12 +353,12 @@ pub fn has_terminal() -> bool {
 
 /// Present `/proc/self/oom_score_adj`.
 pub fn oom_score_adj() -> i32 {
-    proc_file(b"/proc/self/oom_score_adj\0", |text| number::signed(text)).unwrap_or(0) as i32
+    proc_file(b"/proc/self/oom_score_adj\0", number::signed).unwrap_or(0) as i32
 }
 
 /// Present `/proc/self/coredump_filter`.
 pub fn coredump_filter() -> u32 {
-    proc_file(b"/proc/self/coredump_filter\0", |text| number::hex(text)).unwrap_or(0) as u32
+    proc_file(b"/proc/self/coredump_filter\0", number::hex).unwrap_or(0) as u32
 }
 
 /// The value of a file of one line.

@@ -112,6 +112,42 @@ pub struct Inputs<'a> {
     pub pid: u32,
 }
 
+impl<'a> Inputs<'a> {
+    /// A process without files, in a restarter that is nothing special: the image is descriptor 3, page data is read.
+    pub fn new(image: &'a Image<'a>, present: &'a Present, layout: Layout, vdso: Vdso) -> Self {
+        Self {
+            image,
+            present,
+            layout,
+            vdso,
+            saved_vdso: SavedVdso { original: &[], patched: &[] },
+            image_fd: 3,
+            backings: &[],
+            objects: &[],
+            limits: image.process().limits,
+            privileged: false,
+            standard: [Own::default(); 3],
+            has_terminal: false,
+            found: &[],
+            roll_back: false,
+            group: 0,
+            set_exe: false,
+            takes_timer_ids: false,
+            umask: 0,
+            personality: 0,
+            securebits: 0,
+            oom_score_adj: 0,
+            coredump_filter: 0,
+            affinity: &[],
+            nice: 0,
+            lazy: false,
+            scratch: 0,
+            executor: &[],
+            pid: 0,
+        }
+    }
+}
+
 /// The plan.
 pub struct Plan<'a> {
     /// Carried out in ordinary Rust, in order.

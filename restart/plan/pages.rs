@@ -10,7 +10,7 @@ use sys::fd::IoVec;
 use sys::memory::{map, prot};
 
 /// A `--lazy` restart maps runs of at least this many bytes, and reads the others.
-const LAZY_MIN: u64 = 16 * PAGE;
+const LAZY_MIN: u64 = 8 * PAGE;
 /// Mappings that a `--lazy` restart may add: each run can split the region around it in three. Half of the
 /// kernel's default `vm.max_map_count`, so that the process can still map as much as it did.
 const LAZY_ROOM: u64 = 32768;

@@ -12,7 +12,6 @@ use image::read::Image;
 use kernel::{Contents, Kernel, Page};
 use proptest::prelude::*;
 use restart::arena::Arena;
-use restart::files::Own;
 use restart::op::Op;
 use restart::plan::layout::{self, Vdso};
 use restart::plan::{self, Backing, Inputs, SavedVdso};
@@ -38,6 +37,8 @@ const BASE: u64 = 0x500_0000;
 /// The vdso group of the tests: two pages of vvar and one of vdso.
 const GROUP: [(u64, Owner); 2] = [(2, Owner::Vvar), (1, Owner::Vdso)];
 const FILE_FD: i32 = 7;
+/// Pages of a run that `--lazy` maps.
+const LONG: u64 = 8;
 
 fn address(page: u64) -> u64 {
     BASE + page * PAGE
@@ -135,34 +136,12 @@ fn carry_out(parts: &Parts, present: &Present, same_code: bool, file_is_there: b
     let backings =
         [Backing { fd: if file_is_there { FILE_FD } else { -1 }, read_only: -1, same: file_is_there }];
     let inputs = Inputs {
-        image: &image,
-        present,
-        layout,
-        vdso,
         saved_vdso: SavedVdso { original: &patched, patched: &patched },
-        image_fd: 3,
         backings: &backings,
-        objects: &[],
-        limits: image.process().limits,
-        privileged: false,
-        standard: [Own::default(); 3],
-        has_terminal: false,
-        found: &[],
-        roll_back: false,
-        group: 1,
-        set_exe: false,
-        umask: 0,
-        personality: 0,
-        securebits: 0,
-        oom_score_adj: 0,
-        coredump_filter: 0,
-        takes_timer_ids: true,
-        affinity: &[],
-        nice: 0,
         lazy,
         scratch,
         executor: &[0xcc; 64],
-        pid: 1,
+        ..Inputs::new(&image, present, layout, vdso)
     };
     let plan = plan::make(inputs, &mut arena).expect("a plan");
 
@@ -217,7 +196,7 @@ fn compare(outcome: &Outcome, image: &Image, present: &Present, vdso: Vdso, file
                 (_, Some(load)) if load.p_paddr == RUN_PRIVATE || !is_file => {
                     let fill = load_fill(image, &load);
                     let file_offset = load.p_offset + (page - load.p_vaddr);
-                    let long = load.p_filesz >= 16 * PAGE && region.flags & region_flag::GROWSDOWN == 0;
+                    let long = load.p_filesz >= LONG * PAGE && region.flags & region_flag::GROWSDOWN == 0;
                     if lazy && long { Contents::File(3, file_offset) } else { Contents::Fill(fill) }
                 }
                 _ if is_file => Contents::File(FILE_FD, offset),
@@ -336,7 +315,7 @@ fn a_chunk_that_nobody_needs_is_not_read() {
 
 #[test]
 fn lazy_maps_long_runs_and_reads_short_ones() {
-    let pieces = [anon(0, 16, Some(1)), anon(20, 15, Some(2))];
+    let pieces = [anon(0, LONG, Some(1)), anon(20, LONG - 1, Some(2))];
     let outcome = check(&parts(&pieces, None), &present(&[], None), true, true, true);
     let from_image = |op: &&Op| op.sysno() == Some(Sysno::mmap) && op.args[4] == 3;
     assert_eq!(outcome.early.iter().filter(from_image).count(), 1);
@@ -425,7 +404,7 @@ fn is_clear(at: u64, ranges: impl IntoIterator<Item = (u64, u64)>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn no_layout_is_unlucky(
