@@ -42,7 +42,7 @@ ckpt_stack_top:
         word    ckpt_slots                      # number of slots that there are
         word    ckpt_taken                      # number of slots taken, refused ones included
         word    ckpt_inside                     # threads that are on a slot's stack
-        word    ckpt_entered                    # after a restart: threads that have entered ckpt_resume
+        word    ckpt_entered                    # after a restart: threads that are in ckpt_resume
         word    ckpt_released                   # after a restart: 1 when all may go on
         .globl  ckpt_slot_base
         .hidden ckpt_slot_base
@@ -298,9 +298,13 @@ ckpt_resume:
         lock add dword ptr [rip + ckpt_entered], 1
         futex   ckpt_entered, 1, 1              # the leader counts
 2:      cmp     dword ptr [rip + ckpt_released], 0
-        jne     4b
+        jne     5f
         futex   ckpt_released, 0, 0
         jmp     2b
+5:      lock sub dword ptr [rip + ckpt_entered], 1
+        jnz     4b
+        futex   ckpt_entered, 1, 1              # the last one: the leader may take the release back
+        jmp     4b
         ud2
         .cfi_endproc
         .size   ckpt_resume, . - ckpt_resume

@@ -40,6 +40,14 @@ pub extern "C" fn ckpt_resumed(
         let _ = memory::munmap(hole, length);
         ckpt_released.store(1, Ordering::Release);
         thread::futex_wake(&ckpt_released, u32::MAX >> 1);
+        // Until all have seen it: the next save takes it back, and would keep one here for good.
+        loop {
+            let entered = ckpt_entered.load(Ordering::Acquire);
+            if entered == 0 {
+                break;
+            }
+            let _ = thread::futex_wait(&ckpt_entered, entered, 0);
+        }
     }
 }
 

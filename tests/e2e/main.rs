@@ -19,5 +19,6 @@ mod quiet;
 mod refusals;
 mod signals;
 mod soak;
+mod threads;
 mod timers;
 mod victims;
