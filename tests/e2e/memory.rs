@@ -167,3 +167,8 @@ fn shared_mappings_need_their_files() {
 fn a_process_that_nobody_may_look_into() {
     survives("mem_not_dumpable");
 }
+
+#[test]
+fn what_no_child_can_fetch_is_saved_in_the_foreground() {
+    survives("mem_wiped_sealed");
+}

@@ -1,0 +1,36 @@
+/* Memory that children get empty, and that nobody may write any more: no child can fetch its contents, and so nobody can write the image behind the
+ * program's back. */
+#include "pattern.h"
+#include <sys/wait.h>
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+
+int main(void)
+{
+    map_anywhere(PAGE, PROT_NONE);
+    char *area = map_anywhere(4 * PAGE, PROT_READ | PROT_WRITE);
+    map_anywhere(PAGE, PROT_NONE);
+    fill(area);
+    fill(area + 2 * PAGE);
+    must(madvise(area, 4 * PAGE, MADV_WIPEONFORK));
+    must(mprotect(area, 4 * PAGE, PROT_READ));
+    int sealed = syscall(SYS_mseal, area, 4 * PAGE, 0) == 0;
+
+    checkpoint_here();
+    verify(area);
+    verify(area + 2 * PAGE);
+    verify_zero(area + PAGE);
+    if (sealed)
+        check(mprotect(area, PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EPERM, "the seal is gone");
+    pid_t child = must(fork());
+    if (child == 0) {
+        verify_zero(area);
+        _exit(0);
+    }
+    int status;
+    must(waitpid(child, &status, 0));
+    check_equal(status, 0);
+    pass();
+}
