@@ -54,8 +54,12 @@ impl Command {
             let _ = fd::duplicate(from, to);
         }
         let _ = sys::signal::set_mask(0);
-        let argv =
-            [b"/bin/sh\0".as_ptr(), b"-c\0".as_ptr(), self.text.as_bytes().as_ptr(), core::ptr::null()];
+        let argv = [
+            c"/bin/sh".as_ptr().cast(),
+            c"-c".as_ptr().cast(),
+            self.text.as_bytes().as_ptr(),
+            core::ptr::null(),
+        ];
         // SAFETY: the arguments are strings and end with a null; the environment is the program's.
         let _ = unsafe { process::execute(b"/bin/sh\0", argv.as_ptr(), config::environment()) };
         process::exit_group(CANNOT_RUN)

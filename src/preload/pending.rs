@@ -114,8 +114,10 @@ pub fn take(tid: u32, wanted: Wanted) {
             own &= !bit(number);
         }
     }
-    while wanted.shared != 0 {
-        let Ok((_, info)) = signal::take(wanted.shared) else { break };
+    if wanted.shared == 0 {
+        return;
+    }
+    while let Ok((_, info)) = signal::take(wanted.shared) {
         if !add(tid, true, info) {
             return;
         }

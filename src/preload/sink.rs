@@ -8,6 +8,7 @@ use crate::message::Failure;
 use sys::line::Line;
 
 /// Where an image goes.
+#[expect(clippy::large_enum_variant, reason = "there is one, on the stack: nothing here allocates")]
 pub enum Sink {
     /// A file of its own.
     File(ImageFile),
