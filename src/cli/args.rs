@@ -47,8 +47,8 @@ pub enum Command {
 
 /// Run a program so that it can be saved
 ///
-/// Starts PROGRAM with libckpt.so preloaded. Without --every, --on-term, --exit-after-save and --exit-on-signal, ckpt becomes PROGRAM and is gone;
-/// with one of them a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
+/// Starts PROGRAM with libckpt.so preloaded, and becomes it. Where there is more to do, because of --every, --on-term, --exit-after-save,
+/// --exit-on-signal or --remove-when-done, a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Where images go; %p is the process id, %e the program's name, %n the number of the save
@@ -84,6 +84,11 @@ pub struct Run {
     /// here is an error: PROGRAM is not started afresh then.
     #[arg(long)]
     pub resume: bool,
+    /// Remove the image when PROGRAM has ended by itself with status 0
+    ///
+    /// With --resume, the next run of the same line starts afresh then, instead of repeating the end of this one.
+    #[arg(long)]
+    pub remove_when_done: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,

@@ -18,7 +18,7 @@ pub struct Exec {
     file: PathBuf,
     args: Vec<CString>,
     env: Vec<CString>,
-    /// libckpt.so is not there before the program was executed; in a restarted one it is.
+    /// Signal that asks for a save.
     pub signal: u32,
 }
 
@@ -27,13 +27,19 @@ pub fn run(args: &Run) -> Result<Code> {
     let supervised = args.every.is_some()
         || args.on_term
         || args.exit_after_save.is_some()
-        || args.exit_on_signal.is_some();
+        || args.exit_on_signal.is_some()
+        || args.remove_when_done;
     let image = image_name(args)?;
-    let exec = match restartable(args, &image)? {
-        Some(image) => restart(args, &image)?,
-        None => start(args, &image)?,
+    // The one file that the image is; what needs it says so if there is none.
+    let file = if args.resume || args.remove_when_done { Some(constant(&image)?) } else { None };
+    let exec = match file.as_deref().filter(|_| args.resume) {
+        Some(file) if exists(file)? => restart(args, file)?,
+        _ => start(args, &image)?,
     };
-    if supervised { supervisor::run(args, &exec) } else { match exec.now()? {} }
+    if !supervised {
+        match exec.now()? {}
+    }
+    supervisor::run(args, &exec, file.as_deref().filter(|_| args.remove_when_done))
 }
 
 impl Exec {
@@ -132,11 +138,13 @@ fn image_name(args: &Run) -> Result<Image> {
         Some(name) if is_command(name.as_os_str()) => Ok(Image::Given(name.clone().into())),
         Some(name) => absolute(name),
         // Whoever resumes must find the file where the program puts it.
-        None if args.resume => match std::env::var_os("CKPT_IMAGE").filter(|name| !name.is_empty()) {
-            Some(name) if is_command(&name) => Ok(Image::Given(name)),
-            Some(name) => absolute(Path::new(&name)),
-            None => absolute(Path::new("myckpt")),
-        },
+        None if args.resume || args.remove_when_done => {
+            match std::env::var_os("CKPT_IMAGE").filter(|name| !name.is_empty()) {
+                Some(name) if is_command(&name) => Ok(Image::Given(name)),
+                Some(name) => absolute(Path::new(&name)),
+                None => absolute(Path::new("myckpt")),
+            }
+        }
         None => Ok(Image::Inherited),
     }
 }
@@ -155,24 +163,23 @@ fn absolute(name: &Path) -> Result<Image> {
     Ok(Image::Absolute(Path::new(OsStr::from_bytes(&bytes)).join(name).into()))
 }
 
-/// With `--resume`, the image that is to be restarted, if it is there.
-fn restartable(args: &Run, image: &Image) -> Result<Option<PathBuf>> {
-    if !args.resume {
-        return Ok(None);
-    }
-    let refuse =
-        |what: &str| Err(Failure::new(Code::Usage, format!("--resume: {what}; name one file with --image")));
+/// The file that the image is each time, which `--resume` and `--remove-when-done` must know.
+fn constant(image: &Image) -> Result<PathBuf> {
+    let refuse = |what: &str| {
+        let text = format!("--resume and --remove-when-done: {what}; name one file with --image");
+        Err(Failure::new(Code::Usage, text))
+    };
     let Image::Absolute(name) = image else {
         return refuse("an image that goes down a pipe cannot be found again");
     };
-    let Some(file) = unexpanded(name.as_bytes()) else {
-        return refuse("%p, %e and %n make a new name each time");
-    };
-    let file = PathBuf::from(OsString::from_vec(file));
-    match file.try_exists() {
-        Ok(there) => Ok(there.then_some(file)),
-        Err(e) => Err(Failure::file(Code::NoImage, &file, "cannot be looked for", e)),
+    match unexpanded(name.as_bytes()) {
+        Some(file) => Ok(PathBuf::from(OsString::from_vec(file))),
+        None => refuse("%p, %e and %n make a new name each time"),
     }
+}
+
+fn exists(file: &Path) -> Result<bool> {
+    file.try_exists().map_err(|e| Failure::file(Code::NoImage, file, "cannot be looked for", e))
 }
 
 /// The name that `CKPT_IMAGE` stands for if it is always the same one.

@@ -14,6 +14,7 @@ use nix::sys::signal::{SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigact
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The supervisor's state.
@@ -45,8 +46,8 @@ enum Purpose {
     Term,
 }
 
-/// Starts the program and looks after it; gives its exit code, or dies of its signal.
-pub fn run(args: &Run, exec: &Exec) -> Result<Code> {
+/// Starts the program and looks after it; ends as it ends. `image` is to be removed when it ends well.
+pub fn run(args: &Run, exec: &Exec, image: Option<&Path>) -> Result<Code> {
     let failed = |what: &'static str| move |errno| Failure::call(what, errno);
     let mut old_mask = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut old_mask))
@@ -78,6 +79,10 @@ pub fn run(args: &Run, exec: &Exec) -> Result<Code> {
     };
     loop {
         if let Some(end) = supervisor.step()? {
+            if let (End::Exited(0), None, Some(image)) = (&end, supervisor.ended, image) {
+                supervisor.finish_save();
+                remove(image);
+            }
             return Ok(end.mirror());
         }
     }
@@ -130,6 +135,17 @@ fn default_action(signal: i32) {
         libc::raise(signal);
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
         libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Removes the image of a program that has done its work. That there is none is fine.
+fn remove(image: &Path) {
+    match std::fs::remove_file(image) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            let failure = Failure::file(Code::Io, image, "cannot be removed", e);
+            let _ = writeln!(std::io::stderr(), "ckpt: {failure}");
+        }
+        _ => {}
     }
 }
 
@@ -219,15 +235,21 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The program has ended while a save that was to end it was running: whether it did.
+    /// The program has ended while a save that was to end it was running: its exit code, if that did it.
     fn ending_save(&mut self) -> Option<u8> {
-        let (saver, purpose) = self.saver.take()?;
+        let (_, purpose) = self.saver?;
         let code = self.exit_code(purpose)?;
+        self.ended = self.finish_save().then_some(code);
+        self.ended
+    }
+
+    /// Waits for a save that is under way; tells whether there was one, and an image came of it.
+    fn finish_save(&mut self) -> bool {
+        let Some((saver, _)) = self.saver.take() else { return false };
         let mut status = 0;
         // SAFETY: our child, which has not been waited for.
         let waited = unsafe { libc::waitpid(saver.as_raw(), &mut status, 0) };
-        (waited == saver.as_raw() && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
-            .then_some(code)
+        waited == saver.as_raw() && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
     }
 
     /// The exit code after a save that ends the program.

@@ -228,6 +228,25 @@ fn resumed(ckpt: &Ckpt, options: &[&str]) -> Process {
 }
 
 #[test]
+fn an_image_is_removed_with_the_work_done() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let line = |code: &str| {
+        ["--image", "image", "--resume", "--remove-when-done", "--every", "50ms", "sh", "-c"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("sleep 0.3; exit {code}")])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ckpt.start(line("4")).finish().code(), 4);
+    assert!(ckpt.place.file("image").exists(), "the work was not done");
+    // That image exits with 4 as well.
+    assert_eq!(ckpt.start(line("0")).finish().code(), 4);
+    fs::remove_file(ckpt.place.file("image")).unwrap();
+    assert_eq!(ckpt.start(line("0")).finish().code(), 0);
+    assert!(!ckpt.place.file("image").exists());
+}
+
+#[test]
 fn a_damaged_image_is_not_started_afresh() {
     let ckpt = Ckpt::new(User::Myself);
     ckpt.place.write("image", b"\x7fELF and then nothing");
@@ -267,6 +286,36 @@ fn term_ends_a_program_that_cannot_be_saved() {
     let outcome = process.finish();
     assert_eq!(outcome.status.signal(), Some(Signal::SIGTERM as i32));
     assert!(outcome.messages.contains("not saved: directory of the image"), "{}", outcome.messages);
+}
+
+/// The first process of a container: orphans come back to it, and signals without a handler do nothing.
+#[test]
+fn the_supervisor_is_a_good_first_process() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let ckpt = Ckpt::new(User::Myself);
+    let command = ckpt.place.artifact(harness::Artifact::Command);
+    let contain = |words: &[&str]| {
+        let mut unshare = ckpt.place.command(&harness::tool("unshare"));
+        unshare.args(["--pid", "--fork", "--mount-proc"]).arg(&command).arg("run").args(words);
+        unshare.stdout(ckpt.place.output("out")).stderr(ckpt.place.output("err"));
+        Process::spawn(&ckpt.place, unshare)
+    };
+    let options = ["--on-term", "--exit-on-signal", "85", "--resume", "--every", "100ms"];
+    let process = contain(&counter(&options));
+    let first = program_of(&process);
+    wait(|| (ckpt.place.text("out").lines().count() >= 20).then_some(())).unwrap();
+    kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
+    let outcome = process.finish();
+    assert_eq!((outcome.code(), outcome.messages.as_str()), (85, ""));
+    let before = ckpt.place.text("out");
+    assert!(all_numbers().starts_with(&before) && before.len() < all_numbers().len());
+    // Orphans are reaped, and do not end the supervisor.
+    let outcome =
+        contain(&["--every", "1h", "sh", "-c", "(sleep 0.1; exit 3) & (sleep 0.05 &); sleep 0.3; exit 6"])
+            .finish();
+    assert_eq!(outcome.code(), 6);
 }
 
 #[test]
