@@ -7,8 +7,8 @@ use crate::plan::{Backing, SavedVdso};
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
-use image::number;
 use image::read::Image;
+use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
 use sys::memory::{map, prot};
@@ -162,6 +162,28 @@ pub fn check_machine<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'
         return Err(Failure::new(Code::Cpu, name, cause, "restart it on a machine like the first"));
     }
     Ok(())
+}
+
+/// Refuses to let a process out of the seccomp filters that it was under: the restarter cannot read them, but it can have inherited as many.
+///
+/// # Errors
+///
+/// [`Code::Permission`] unless `force`.
+pub fn check_filters<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'a, ()> {
+    let wanted = image.process().seccomp_filters;
+    if wanted == 0 || force {
+        return Ok(());
+    }
+    let mut text = [0u8; 4096];
+    let present = proc_text(b"/proc/self/status\0", &mut text)
+        .and_then(|text| number::decimal(fields::find(text, b"Seccomp_filters:")?))
+        .unwrap_or(0);
+    if present >= u64::from(wanted) {
+        return Ok(());
+    }
+    let cause = "the process was under seccomp filters that this process is not under";
+    let advice = "restart it under the same ones (in the same container), or use --force to go on without";
+    Err(Failure::new(Code::Permission, name, cause, advice))
 }
 
 /// Register sets by their number in XCR0 (Intel SDM, volume 1, 13.1).
@@ -363,11 +385,16 @@ pub fn coredump_filter() -> u32 {
 
 /// The value of a file of one line.
 fn proc_file<T>(path: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    let from = sys::fd::open_at(AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
     let mut text = [0u8; 64];
-    let len = sys::fd::read(from, &mut text);
+    parse(proc_text(path, &mut text)?)
+}
+
+/// The contents of a small file of `/proc`.
+fn proc_text<'t>(path: &[u8], text: &'t mut [u8]) -> Option<&'t [u8]> {
+    let from = sys::fd::open_at(AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
+    let len = sys::fd::read(from, text);
     let _ = sys::fd::close(from);
-    parse(text.get(..len.ok()?)?.trim_ascii())
+    text.get(..len.ok()?)
 }
 
 /// Present resource limits.

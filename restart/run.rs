@@ -64,6 +64,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
     probe::check_machine(&image, name, options.force)?;
+    probe::check_filters(&image, name, options.force)?;
 
     let present = Present::read()?;
     let same_code = present.vdso().is_some_and(|now| probe::same_vdso(&image, fd, now));

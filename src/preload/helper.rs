@@ -60,7 +60,7 @@ pub struct Job<'a> {
     pub is_helper: bool,
     /// The other threads, in a process that has any.
     pub gathering: Option<Gathering>,
-    /// Why they cannot even be called.
+    /// Why they cannot even be called, or the leader's questions failed.
     trouble: Option<Failure>,
     /// They have all stopped.
     all_stopped: bool,
@@ -76,6 +76,8 @@ pub struct Job<'a> {
     questions: Questions,
     /// Pending signals that the leader is to take.
     pub wanted: Wanted,
+    /// The helper may not look at the target's timers.
+    pub looks_itself: bool,
 }
 
 /// See [`questions`].
@@ -187,6 +189,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         scratch: (0, 0),
         questions: Questions::Unknown,
         wanted: Wanted::default(),
+        looks_itself: false,
     };
     questions::begin();
     // Of a process that nobody may look into, much of /proc belongs to root, also for itself.
@@ -195,7 +198,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     }
     help(&mut job);
     if job.questions == Questions::Open {
-        questions::answer(&job);
+        job.trouble = questions::answer(&job).err();
         job.questions = Questions::Answered;
         help(&mut job);
     }
@@ -244,7 +247,11 @@ extern "C" fn run(job: *mut c_void) -> ! {
 /// Saves, or says why not, or finds that threads must be asked first.
 fn save(job: &mut Job) {
     let mut report = Report::new(job);
-    let stopped = if job.questions == Questions::Unknown { stop_and_look(job) } else { Ok(()) };
+    let stopped = match (job.questions, job.trouble) {
+        (Questions::Unknown, _) => stop_and_look(job),
+        (_, Some(trouble)) => Err(trouble),
+        _ => Ok(()),
+    };
     if job.questions == Questions::Open {
         return report.close();
     }

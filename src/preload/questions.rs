@@ -9,7 +9,7 @@ use crate::message::Failure;
 use crate::pending::{self, Wanted};
 use crate::threads::Gathering;
 use crate::{threads, timers};
-use sys::thread;
+use sys::{Errno, thread};
 
 /// Before anything is asked.
 pub fn begin() {
@@ -19,7 +19,13 @@ pub fn begin() {
 
 /// Called by the helper, when all threads stand still: whether they must be asked. Says in `job` and in the slots what to ask.
 pub fn arise(job: &mut Job) -> Result<bool, Failure> {
-    let has_timers = timers::look(job.pid, job.gathering.is_some())?;
+    let has_timers = match timers::look(job.pid, job.gathering.is_some()) {
+        Err(Failure::Proc(_, Errno::EACCES | Errno::EPERM)) => {
+            job.looks_itself = true;
+            true
+        }
+        result => result?,
+    };
     let has_main =
         |job: &Job| job.gathering.iter().flat_map(Gathering::parked).any(|slot| slot.own.tid == job.pid);
     // Signals of the process are the main thread's business; the leader's, when that has ended.
@@ -45,8 +51,12 @@ pub fn arise(job: &mut Job) -> Result<bool, Failure> {
 }
 
 /// Called by the leader, when the helper has found that threads must be asked: asks itself and the others.
-pub fn answer(job: &Job) {
+pub fn answer(job: &Job) -> Result<(), Failure> {
     pending::take(job.own.tid, job.wanted);
+    if job.looks_itself {
+        // All other threads stand still: nobody sees the descriptor.
+        timers::look(job.pid, job.gathering.is_some())?;
+    }
     timers::ask();
     for slot in job.gathering.iter().flat_map(Gathering::parked) {
         while slot.is_asked() {
@@ -55,6 +65,7 @@ pub fn answer(job: &Job) {
             slot.wait_for_answer();
         }
     }
+    Ok(())
 }
 
 /// Called by a parked thread whenever it wakes.

@@ -50,9 +50,11 @@ fn timers() -> &'static [PosixTimer] {
     unsafe { (*TABLE.0.get()).get(..LEN.load(Ordering::Relaxed) as usize) }.unwrap_or_default()
 }
 
-/// Lists the timers of process `pid`, which may have more than one thread; tells whether there are any. Called by the helper.
+/// Lists the timers of process `pid`, which may have more than one thread; tells whether there are any. Called by the helper; by the leader if
+/// the kernel does not let another process look (`PR_SET_DUMPABLE`).
 pub fn look(pid: u32, has_threads: bool) -> Result<bool, Failure> {
     const NAME: &str = "/proc/self/timers";
+    begin();
     let mut path = Line::<64>::new();
     path.text("/proc/").dec(u64::from(pid)).text("/timers\0");
     let from = match fd::open_at(fd::AT_FDCWD, path.as_bytes(), open_flag::RDONLY | open_flag::CLOEXEC, 0) {

@@ -1,6 +1,7 @@
 //! End-to-end tests: real processes, saved, killed and restarted.
 
 mod artifacts;
+mod attributes;
 mod audit;
 mod bad_images;
 mod blocking;

@@ -1,6 +1,6 @@
 //! Signals: what is pending, what runs, what is set; and saves at awkward moments.
 
-use harness::survives;
+use harness::{Place, Program, User, survives, wait};
 
 #[test]
 fn pending_signals_stay_pending() {
@@ -10,4 +10,40 @@ fn pending_signals_stay_pending() {
 #[test]
 fn save_inside_a_handler_on_a_minimal_alternate_stack() {
     survives("in_handler");
+}
+
+#[test]
+fn save_inside_malloc() {
+    survives("in_malloc");
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("in_malloc"));
+        process.ready();
+        for _ in 0..20 {
+            process.save();
+        }
+        process.passes();
+    }
+}
+
+#[test]
+fn save_of_a_vfork_child() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("in_vfork"));
+        process.ready();
+        let children = format!("task/{}/children", process.pid());
+        let child = wait(|| process.proc(&children).trim().parse().ok());
+        let Some(child) = child else { process.fail("no child") };
+        let parent = process.pid();
+        process.follow(child);
+        let image = process.save();
+        process.save();
+        process.follow(parent);
+        process.passes();
+        // The child by itself: it has what it saw of its parent's memory, and ends as it would have.
+        let restarted = image.restart();
+        let outcome = restarted.finish();
+        assert_eq!(outcome.code(), 7, "{}", outcome.messages);
+    }
 }
