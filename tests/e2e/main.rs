@@ -14,6 +14,7 @@ mod kernel;
 mod layout;
 mod memory;
 mod obstacles;
+mod plan;
 mod process;
 mod programs;
 mod quiet;
