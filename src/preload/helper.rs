@@ -308,6 +308,9 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let threads = threads(job, scratch)?;
     let pending = pending::table(scratch, &threads)?;
     let timers = timers::table(scratch, &threads)?;
+    if report.is_check {
+        objects::check(&vmas, &sources, scratch, report)?;
+    }
     let wanted: &[Source] = if report.is_check { &[] } else { &sources };
     let contents = Contents::capture(&vmas, wanted, scratch)?;
     let mut snapshot = Snapshot {

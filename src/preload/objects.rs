@@ -158,6 +158,43 @@ pub fn find(
     Ok(sources)
 }
 
+/// Tells which files a save would refuse because nothing lets it read them.
+pub fn check(vmas: &[Vma], sources: &[Source], scratch: &Scratch, report: &mut Report) -> Result<(), Stop> {
+    for (index, source) in sources
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| source.fd >= 0 && source.readable == 0 && source.object.size > 0)
+    {
+        if let Ok(own) = open_again(source.fd) {
+            let _ = fd::close(own);
+        } else if region_beyond(vmas, sources, scratch, index as u32, 0).is_none() {
+            report.refuse(Failure::Descriptor(source.fd, UNREADABLE))?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the file behind a descriptor for reading.
+fn open_again(fd: i32) -> sys::Result<i32> {
+    let mut link = Line::<64>::new();
+    link.text("/proc/self/fd/").dec(fd as u64).text("\0");
+    let flags = open_flag::RDONLY | open_flag::CLOEXEC | open_flag::NOCTTY | open_flag::NONBLOCK;
+    fd::open_at(fd::AT_FDCWD, link.as_bytes(), flags, 0)
+}
+
+/// The shared region of an object with the lowest offset that reaches beyond `offset`.
+fn region_beyond<'a>(
+    vmas: &'a [Vma],
+    sources: &[Source],
+    scratch: &Scratch,
+    index: u32,
+    offset: u64,
+) -> Option<&'a Vma> {
+    let maps = |vma: &&Vma| vma.shared != 0 && file_end(vma) > offset;
+    let of_object = |vma: &&Vma| of_region(vma, sources, scratch) == Some(index);
+    vmas.iter().filter(maps).filter(of_object).min_by_key(|vma| vma.offset)
+}
+
 /// The name in a path: without the kernel's decorations, and with a NUL behind it.
 fn name(path: Blob, memfd: bool, scratch: &mut Scratch) -> Result<Blob, Stop> {
     let full = scratch.blob(path);
@@ -191,11 +228,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The shared region of an object with the lowest offset that reaches beyond `offset`.
+    /// [`region_beyond`] in the target's map.
     fn region_beyond(&self, index: u32, offset: u64) -> Option<&Vma> {
-        let maps = |vma: &&Vma| vma.shared != 0 && file_end(vma) > offset;
-        let of_object = |vma: &&Vma| of_region(vma, self.sources, self.scratch) == Some(index);
-        self.vmas.iter().filter(maps).filter(of_object).min_by_key(|vma| vma.offset)
+        region_beyond(self.vmas, self.sources, self.scratch, index, offset)
     }
 
     /// Reads memory; zero bytes where the file has ended.
@@ -362,10 +397,7 @@ impl Contents {
     fn open_file(&mut self, source: &Source) -> sys::Result<()> {
         let size = source.object.size;
         // An open file description of our own: looking for data moves the offset, which the target would see.
-        let mut link = Line::<64>::new();
-        link.text("/proc/self/fd/").dec(source.fd as u64).text("\0");
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC | open_flag::NOCTTY | open_flag::NONBLOCK;
-        let Ok(own) = fd::open_at(fd::AT_FDCWD, link.as_bytes(), flags, 0) else {
+        let Ok(own) = open_again(source.fd) else {
             return self.take(0, size, &mut |offset, buf| fd::read_at(source.fd, buf, offset));
         };
         let mut at = 0;

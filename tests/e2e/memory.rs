@@ -81,6 +81,7 @@ fn memory_that_cannot_be_restored_is_named() {
         ("secret mapping", "secret memory (memfd_secret)"),
         ("secret descriptor", "secret memory (memfd_secret)"),
         ("huge memfd", "huge pages of hugetlbfs"),
+        ("write-only memfd", "descriptor 4 is a file without a name that cannot be read"),
         ("shared file out of reach", "a shared mapping of a file that"),
     ] {
         let mut process = Place::new(User::ordinary()).start(&Program::victim("mem_refused").arg(what));

@@ -23,6 +23,14 @@ int main(int argc, char **argv)
             strcpy(at, "secret");
             must(close(fd));
         }
+    } else if (!strcmp(what, "write-only memfd")) {
+        int fd = must(memfd_create("write-only", 0));
+        char name[64];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        check_equal(write(fd, "secret", 6), 6);
+        must(open(name, O_WRONLY));
+        must(close(fd));
+        must(fchmod(4, 0200));
     } else if (!strcmp(what, "huge memfd")) {
         must(memfd_create("huge", MFD_HUGETLB));
     } else if (!strcmp(what, "shared file out of reach")) {
