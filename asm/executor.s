@@ -78,7 +78,7 @@ ckpt_executor:
         dec     r9d
         jnz     7b
         mov     rdx, rdi                        # length
-        mov     edi, 2                          # stderr
+        mov     edi, dword ptr [r12 + {RECORD_STDERR}] # the restarter's, while it is open
         mov     eax, {NR_WRITE}
         syscall                                 # nobody to tell if this fails
         mov     edi, {EXIT_CODE}

@@ -37,6 +37,8 @@ pub struct Record {
     pub stack_top: u64,
     /// Address of the first [`FailureLine`].
     pub lines: u64,
+    /// Where to write it.
+    pub stderr: u64,
     /// Address of the first [`image::format::Owner`], of all threads.
     pub owners: u64,
     /// Number of them.
@@ -66,6 +68,7 @@ global_asm!(
     RECORD_THREADS = const offset_of!(Record, threads),
     RECORD_STACK_TOP = const offset_of!(Record, stack_top),
     RECORD_LINES = const offset_of!(Record, lines),
+    RECORD_STDERR = const offset_of!(Record, stderr),
     RECORD_OWNERS = const offset_of!(Record, owners),
     RECORD_OWNERS_LEN = const offset_of!(Record, owners_len),
     CONTEXT_RBX = const offset_of!(Context, rbx),

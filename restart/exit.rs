@@ -3,6 +3,7 @@
 //! A restart that succeeds never exits with one of these: the program that came back has its own exit status. The numbers keep away from
 //! 0 to 63, which programs use, and from 126 to 165, which shells give to commands that they cannot run or that a signal ended.
 
+use core::sync::atomic::{AtomicI32, Ordering};
 use sys::Errno;
 use sys::line::Line;
 
@@ -56,6 +57,14 @@ pub enum Code {
     Call = 85,
     /// Something that the process held is taken: a lock, an address. (86 to 92 are those of `ckpt`.)
     Busy = 93,
+}
+
+/// The restarter's standard error: another number than 2 when 2 is going to be the process's.
+static STDERR: AtomicI32 = AtomicI32::new(2);
+
+/// Sends the line of a failure to descriptor `fd` from now on.
+pub fn speak_to(fd: i32) {
+    STDERR.store(fd, Ordering::Relaxed);
 }
 
 /// A code and its line: the thing, the cause, and what to do.
@@ -116,7 +125,7 @@ impl<'a> Failure<'a> {
     /// Writes the line to stderr and exits.
     pub fn exit(&self) -> ! {
         let mut line: Line<4096> = Line::new();
-        self.write(line.text("myrestart: ")).send(2);
+        self.write(line.text("myrestart: ")).send(STDERR.load(Ordering::Relaxed));
         sys::process::exit_group(self.code as i32)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
-use crate::files::Own;
+use crate::files::{Own, out_of_the_way};
 use crate::plan::{Backing, SavedVdso};
 use image::elf::Phdr;
 use image::error::ImageError;
@@ -353,18 +353,28 @@ fn is_same(file: &MappedFile, stat: &Stat) -> bool {
         && (file.ctime.sec, file.ctime.frac) == (stat.ctime, stat.ctime_nsec as i64)
 }
 
-/// What 0, 1 and 2 are.
+/// What 0, 1 and 2 are. Those that are closed are taken up, so that nothing else gets their numbers.
 pub fn standard() -> [Own; 3] {
     let group = sys::process::group();
     [0, 1, 2].map(|fd| {
-        let flags = sys::fd::control(fd, fcntl::GETFL, 0);
+        let Ok(flags) = sys::fd::control(fd, fcntl::GETFL, 0) else {
+            // The lowest free number is this one.
+            let _ = sys::fd::open_at(AT_FDCWD, b"/\0", open_flag::PATH | open_flag::CLOEXEC, 0);
+            return Own::default();
+        };
         Own {
-            open: flags.is_ok(),
-            flags: flags.unwrap_or(0) as u32,
+            open: true,
+            flags: flags as u32,
             foreground: sys::terminal::foreground_group(fd) == Ok(group),
             window: sys::terminal::window(fd).ok(),
         }
     })
+}
+
+/// A descriptor of standard error that the process's do not replace, for the line of a failure; 2 where there is none to be had.
+pub fn keep_stderr(image: &Image) -> i32 {
+    let kept = sys::fd::control(2, fcntl::DUPFD_CLOEXEC, 3);
+    kept.and_then(|fd| out_of_the_way(image, fd as i32)).unwrap_or(2)
 }
 
 /// Whether there is a controlling terminal.

@@ -2,8 +2,8 @@
 
 use crate::arena::Arena;
 use crate::execute;
-use crate::exit::{Code, Failure, Result};
-use crate::files;
+use crate::exit::{self, Code, Failure, Result};
+use crate::files::{self, Own};
 use crate::load::{self, Loader, Stack};
 use crate::objects;
 use crate::op::Op;
@@ -63,6 +63,9 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let Opened { fd, image } = probe::open_image(name)?;
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
+    let standard = probe::standard();
+    let stderr = probe::keep_stderr(&image);
+    exit::speak_to(stderr);
     probe::check_machine(&image, name, options.force)?;
     probe::check_filters(&image, name, options.force)?;
 
@@ -82,7 +85,19 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
         return verify(&image, fd, &loader, &mut arena, name);
     }
 
-    let inputs = inputs(options, &image, fd, &present, vdso, layout, loader.scratch, affinity, &mut arena)?;
+    let inputs = inputs(
+        options,
+        &image,
+        fd,
+        standard,
+        stderr,
+        &present,
+        vdso,
+        layout,
+        loader.scratch,
+        affinity,
+        &mut arena,
+    )?;
     let mut plan = plan::make(inputs, &mut arena)?;
     if options.mode == Mode::Plan {
         return print_plan(&plan);
@@ -206,6 +221,8 @@ fn inputs<'a>(
     options: &Options<'a>,
     image: &Image<'static>,
     fd: i32,
+    standard: [Own; 3],
+    stderr: i32,
     present: &Present,
     vdso: Vdso,
     layout: Layout,
@@ -238,7 +255,8 @@ fn inputs<'a>(
         objects,
         limits: probe::limits(),
         privileged: may(capability::SYS_RESOURCE),
-        standard: probe::standard(),
+        standard,
+        stderr,
         has_terminal: probe::has_terminal(),
         found: files::found::find(image, options, arena)?,
         roll_back: options.roll_back,

@@ -12,6 +12,7 @@ use image::read::Image;
 use sys::descriptor::{access, permission};
 use sys::fd::{self, AT_FDCWD, Stat, open_flag};
 use sys::line::Line;
+use sys::socket::kind;
 use sys::{Errno, descriptor, socket};
 
 const S_IFMT: u32 = 0o170_000;
@@ -24,8 +25,8 @@ pub struct Found {
     pub way: Way,
     /// Present length of a regular file.
     pub size: u64,
-    /// Mode bits to be set while it is opened, because its owner has taken the permission away since; else zero.
-    pub mode: u32,
+    /// Permissions to be set while it is opened, because its owner has taken them away since, and the present ones; else zeros.
+    pub modes: [u32; 2],
     /// A descriptor that was opened for it, or -1: the file of `--fd N=PATH`, or a FIFO that must not be without an end for a moment.
     pub held: i32,
     /// Bytes that wait in a FIFO.
@@ -51,7 +52,7 @@ pub enum Way {
 }
 
 /// A file of which nothing had to be found out.
-pub(super) const NOTHING: Found = Found { way: Way::Same, size: 0, mode: 0, held: -1, queued: 0 };
+pub(super) const NOTHING: Found = Found { way: Way::Same, size: 0, modes: [0; 2], held: -1, queued: 0 };
 
 /// Looks at every open file.
 ///
@@ -188,7 +189,7 @@ fn named<'a>(
     found.size = u64::try_from(stat.size).unwrap_or(0);
     if file.flags & open_flag::PATH == 0 {
         match may_open(path, file, &stat) {
-            Ok(mode) => found.mode = mode,
+            Ok(modes) => found.modes = modes,
             Err(errno) => {
                 let cause = "a file of the process may not be opened any more";
                 return refuse(Code::Permission, cause, Some(errno), "allow it, or use --fd N=PATH");
@@ -198,8 +199,8 @@ fn named<'a>(
     Ok(())
 }
 
-/// The mode that a file needs to be opened, if it is one of our own that lacks it; else zero.
-fn may_open(path: &[u8], file: &OpenFile, stat: &Stat) -> sys::Result<u32> {
+/// The mode that a file needs to be opened and its present one, if it is one of our own that lacks it; else zeros.
+fn may_open(path: &[u8], file: &OpenFile, stat: &Stat) -> sys::Result<[u32; 2]> {
     let (wanted, bits) = match file.flags & open_flag::ACCMODE {
         open_flag::RDONLY => (permission::READ, 0o400),
         open_flag::WRONLY => (permission::WRITE, 0o200),
@@ -207,11 +208,11 @@ fn may_open(path: &[u8], file: &OpenFile, stat: &Stat) -> sys::Result<u32> {
     };
     match access(path, wanted) {
         Err(Errno::EACCES) if stat.uid == sys::process::effective_uid() && stat.mode & bits != bits => {
-            Ok(stat.mode & 0o7777 | bits)
+            Ok([stat.mode & 0o7777 | bits, stat.mode & 0o7777])
         }
         // Before Linux 5.8: opening it will tell.
-        Err(Errno::ENOSYS) => Ok(0),
-        result => result.map(|()| 0),
+        Err(Errno::ENOSYS) => Ok([0; 2]),
+        result => result.map(|()| [0; 2]),
     }
 }
 
@@ -251,10 +252,10 @@ fn look_at_node(image: &Image<'static>, file: &OpenFile, found: &mut Found) -> R
         let cause = "the path of a socket of the process is taken by another file";
         return Err(Failure::new(Code::Busy, path, cause, advice));
     }
-    // Somebody who listens takes the connection; a socket of another type or without a process refuses it.
+    // By a socket of another type, which a living one refuses (EPROTOTYPE) without noticing; a path without a socket behind it does otherwise.
+    let other = if detail.kind == kind::DGRAM { kind::STREAM } else { kind::DGRAM };
     let call = |errno| Failure::os(Code::Call, path, "cannot try a socket", errno, "").by_errno();
-    let flags = detail.kind | socket::kind::CLOEXEC | open_flag::NONBLOCK;
-    let probe = socket::open(socket::family::UNIX, flags, 0).map_err(call)?;
+    let probe = socket::open(socket::family::UNIX, other | kind::CLOEXEC, 0).map_err(call)?;
     let answer = socket::connect(probe, name);
     let _ = fd::close(probe);
     match answer {

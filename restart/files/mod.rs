@@ -168,6 +168,9 @@ impl<'a> Builder<'a, '_> {
         for found in self.inputs.found {
             self.numbers.hold(found.held)?;
         }
+        if self.inputs.stderr > 2 {
+            self.numbers.hold(self.inputs.stderr)?;
+        }
         self.raise_limit()?;
         // First those that live on the restarter's own 0, 1, 2, before others take these numbers.
         self.keep_standard()?;
@@ -191,8 +194,7 @@ impl<'a> Builder<'a, '_> {
         }
         // Own ones that the process did not have.
         for number in 0..3 {
-            let own = self.inputs.standard.get(number as usize).is_some_and(|own| own.open);
-            if own && !self.numbers.is_back(number) {
+            if !self.numbers.is_back(number) {
                 self.early(Op::zero(Sysno::close, [u64::from(number)]))?;
                 self.numbers.close_standard(number);
             }

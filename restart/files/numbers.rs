@@ -29,17 +29,12 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    /// The image's descriptors are all to come; of this process's own there are 0, 1, 2 as far as they are open, and at most `held` others.
+    /// The image's descriptors are all to come; of this process's own there are 0, 1, 2, and at most `held` others.
     ///
     /// # Errors
     ///
     /// As [`Arena::slots`].
-    pub fn new(
-        image: &Image<'a>,
-        standard: [bool; 3],
-        held: usize,
-        arena: &mut Arena<'a>,
-    ) -> Result<'static, Self> {
+    pub fn new(image: &Image<'a>, held: usize, arena: &mut Arena<'a>) -> Result<'static, Self> {
         let wanted = image.descriptors();
         let files = image.open_files().len();
         let mut twins = arena.list(files)?;
@@ -50,7 +45,7 @@ impl<'a> Numbers<'a> {
             wanted,
             back: arena.zeros(wanted.len())?,
             twins,
-            standard,
+            standard: [true; 3],
             held: arena.list(held)?,
             temporaries: [NONE; TEMPORARIES],
             floor: 0,

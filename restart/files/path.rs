@@ -51,13 +51,14 @@ impl<'a> Builder<'a, '_> {
         if found.way == Way::Created {
             flags |= open_flag::CREAT;
         }
-        if found.mode != 0 {
-            self.early(Op::zero(Sysno::fchmodat, [dir, path, u64::from(found.mode)]))?;
+        let [for_now, present] = found.modes.map(u64::from);
+        if for_now != 0 {
+            self.early(Op::zero(Sysno::fchmodat, [dir, path, for_now]))?;
         }
         let args = [dir, path, u64::from(flags), u64::from(file.mode & 0o777)];
         self.early(Op::exact(Sysno::openat, args, u64::from(number)))?;
-        if found.mode != 0 {
-            self.early(Op::zero(Sysno::fchmodat, [dir, path, u64::from(file.mode & 0o7777)]))?;
+        if for_now != 0 {
+            self.early(Op::zero(Sysno::fchmodat, [dir, path, present]))?;
         }
         if file.pos != 0 && found.way != Way::Null {
             self.early(Op::exact(Sysno::lseek, [u64::from(number), file.pos, 0], file.pos))?;

@@ -74,8 +74,10 @@ pub struct Inputs<'a> {
     pub limits: [Limit; 16],
     /// Whether hard limits may be raised (CAP_SYS_RESOURCE).
     pub privileged: bool,
-    /// What the descriptors 0, 1, 2 are.
+    /// What the descriptors 0, 1, 2 are. Each number is in use, also where nothing was open.
     pub standard: [Own; 3],
+    /// A descriptor of the restarter's standard error that the process's descriptors leave alone, or 2.
+    pub stderr: i32,
     /// Whether there is a controlling terminal.
     pub has_terminal: bool,
     /// One for each entry of OPEN_FILES.
@@ -127,6 +129,7 @@ impl<'a> Inputs<'a> {
             limits: image.process().limits,
             privileged: false,
             standard: [Own::default(); 3],
+            stderr: 2,
             has_terminal: false,
             found: &[],
             roll_back: false,
@@ -252,12 +255,7 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
         iovecs: arena.list(bounds.iovecs)?,
         records: arena.list(bounds.records)?,
         stacks: arena.slots::<Stack>(inputs.image.threads().len())?.as_ptr() as u64,
-        numbers: Numbers::new(
-            inputs.image,
-            inputs.standard.map(|own| own.open),
-            inputs.objects.len() * 2 + inputs.found.len(),
-            arena,
-        )?,
+        numbers: Numbers::new(inputs.image, inputs.objects.len() * 2 + inputs.found.len() + 1, arena)?,
         exe: None,
         tids: 0,
         arena,

@@ -97,6 +97,9 @@ impl<'a> Builder<'a, '_> {
             // From here on, nothing can become executable.
             self.late(Op::zero(Sysno::prctl, [u64::from(pr::SET_MDWE), u64::from(mdwe), 0, 0, 0]))?;
         }
+        if self.inputs.stderr > 2 {
+            self.late(Op::zero(Sysno::close, [self.inputs.stderr as u64]))?;
+        }
         self.record(0, &leader, 0)?;
         for index in 1..image.threads().len() {
             let Some(thread) = image.threads().get(index) else { break };
@@ -169,6 +172,8 @@ impl<'a> Builder<'a, '_> {
             threads: self.inputs.image.threads().len() as u64,
             stack_top: self.stacks + ((index + 1) * STACK) as u64,
             lines: 0,
+            // The main thread closes the restarter's own at the end, and cannot know when others have failed.
+            stderr: if index == 0 { self.inputs.stderr as u64 } else { 2 },
             owners: 0,
             owners_len: 0,
         })

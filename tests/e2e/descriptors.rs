@@ -1,6 +1,6 @@
 //! Every kind of descriptor comes back.
 
-use harness::survives;
+use harness::{Place, Program, User, survives};
 
 macro_rules! survivors {
     ($($name:ident: $victim:literal;)*) => {$(
@@ -37,4 +37,63 @@ survivors! {
     unix_sockets_of_each_type: "unix_sockets";
     internet_sockets_keep_options: "internet_sockets";
     locks_of_each_kind_at_once: "locks";
+}
+
+/// What cannot be restored is refused in one line that names the descriptor, and the program goes on.
+#[test]
+fn what_cannot_be_restored_is_refused_by_name() {
+    for (kind, what) in [
+        ("tcp", "a connected TCP socket"),
+        ("tcp-waiting", "a listening socket with a connection that was not accepted yet"),
+        ("unix-waiting", "a unix socket with a connection that was not accepted yet"),
+        ("unix-named", "a unix socket that is connected to one of this very process by a name"),
+        ("in-flight", "a unix socket with a message in it that carries descriptors"),
+        ("pipe", "a pipe whose other end belongs to another process"),
+        ("pipe-writer", "a pipe whose other end belongs to another process"),
+        ("pair", "a unix socket that is connected to another process"),
+        ("io_uring", "an io_uring"),
+        ("userfaultfd", "a userfaultfd"),
+        ("perf", "a performance counter (perf_event_open)"),
+        ("bpf", "an eBPF object"),
+        ("fanotify", "a fanotify group"),
+        ("netlink", "a netlink socket"),
+        ("packet", "a packet socket"),
+        ("device", "a device"),
+        ("block", "a block device"),
+        ("ptmx", "the controlling side of a pseudo-terminal"),
+        ("lease", "a file with a lease"),
+        ("removed", "a directory that was removed or cannot be reached by its path"),
+        ("unnamed", "a file that has lost the name by which it was opened, but has another one"),
+        ("inotify", "an inotify with events that were not read, which would be lost"),
+        ("pidfd", "a pidfd of another process"),
+        ("epoll", "an epoll that watches a file which only another process has open"),
+        ("mqueue", "a POSIX message queue"),
+        ("secretmem", "secret memory (memfd_secret)"),
+        ("owner", "set to send signals to another process"),
+        ("proc", "a file of /proc that belongs to another process"),
+        ("filter", "a socket with a packet filter"),
+    ] {
+        let mut tried = 0;
+        for user in User::each() {
+            let place = Place::new(user);
+            let mut process = place.start(&Program::victim("fd_refused").arg(kind));
+            process.until("\"ready\" or \"skip\"", |process| {
+                place.text("out").ends_with('\n') || process.ended().is_some()
+            });
+            if place.text("out") == "skip\n" {
+                continue;
+            }
+            tried += 1;
+            process.ready();
+            let said = process.try_save().err().unwrap_or_else(|| panic!("{kind} was saved as {user:?}"));
+            let (start, rest) = said.split_once(" is ").unwrap_or((&said, ""));
+            assert!(start.starts_with("ckpt: not saved: descriptor "), "{kind}: {said}");
+            assert!(rest.starts_with(&format!("{what}; ")), "{kind}: {said}");
+            let names = place.names();
+            assert!(!names.iter().any(|name| name.starts_with("myckpt")), "{kind}: {names:?}");
+            place.write("err", b"");
+            process.passes();
+        }
+        assert!(tried > 0, "{kind}: no user may have one");
+    }
 }

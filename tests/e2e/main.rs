@@ -10,6 +10,7 @@ mod contents;
 mod debuggers;
 mod descriptors;
 mod documents;
+mod files;
 mod kernel;
 mod layout;
 mod memory;

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::time::Instant;
 
 /// A child of the test. Dropped, it is killed and waited for.
@@ -76,6 +76,11 @@ impl Process {
     /// Directs saves and signals to a descendant of the child that was started.
     pub fn follow(&mut self, pid: i32) {
         self.pid = pid;
+    }
+
+    /// The harness's ends of its standard input and output, if the command asked for pipes.
+    pub fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        (self.child.stdin.take().unwrap(), self.child.stdout.take().unwrap())
     }
 
     /// Number of restarts between the first start and this process.

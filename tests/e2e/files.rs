@@ -1,0 +1,277 @@
+//! Files that changed between save and restart, and descriptors that are sent elsewhere.
+
+use harness::{Image, Place, Process, Program, User};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Stdio;
+
+const MISSING: i32 = 72;
+const CHANGED: i32 = 73;
+const PERMISSION: i32 = 77;
+const USAGE: i32 = 64;
+const BUSY: i32 = 93;
+
+/// The victim, saved and killed after it has written "before" to `log` and has read "abc" of `in`.
+fn gone(user: User) -> (Place, Image) {
+    let place = Place::new(user);
+    let mut process = place.start(&Program::victim("fd_changed"));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    assert_eq!(place.text("log"), "before\n");
+    (place, image)
+}
+
+/// What the victim leaves when it is restarted with these options: `log` and `got`.
+fn outcome(place: &Place, image: &Image, options: &[&str]) -> (String, String) {
+    image.restart_with(options).passes();
+    (place.text("log"), place.text("got"))
+}
+
+fn each(test: impl Fn(Place, Image)) {
+    for user in User::each() {
+        let (place, image) = gone(user);
+        test(place, image);
+    }
+}
+
+fn texts(log: &str, got: &str) -> (String, String) {
+    (log.into(), got.into())
+}
+
+#[test]
+fn files_that_grew_are_not_cut() {
+    each(|place, image| {
+        place.write("log", b"before\nlines of somebody else\n");
+        place.write("in", b"abcdefghi");
+        assert_eq!(outcome(&place, &image, &[]), texts("before\nafter\nof somebody else\n", "defghi"));
+    });
+}
+
+#[test]
+fn roll_back_cuts_only_what_was_written_to_and_grew() {
+    each(|place, image| {
+        place.write("log", b"before\nlines that were written after the save\n");
+        place.write("in", b"abcdefghi");
+        assert_eq!(outcome(&place, &image, &["--rollback-files"]), texts("before\nafter\n", "defghi"));
+
+        place.write("log", b"bef");
+        assert_eq!(outcome(&place, &image, &["--rollback-files"]), texts("bef\0\0\0\0after\n", "defghi"));
+    });
+}
+
+#[test]
+fn shorter_files_are_written_at_the_old_place() {
+    each(|place, image| {
+        place.write("log", b"bef");
+        place.write("in", b"ab");
+        assert_eq!(outcome(&place, &image, &[]), texts("bef\0\0\0\0after\n", ""));
+    });
+}
+
+#[test]
+fn files_of_the_same_name_take_the_place_of_others() {
+    each(|place, image| {
+        for (name, contents) in [("log", "another"), ("in", "123456")] {
+            fs::remove_file(place.file(name)).unwrap();
+            place.write(name, contents.as_bytes());
+        }
+        assert_eq!(outcome(&place, &image, &[]), texts("anotherafter\n", "456"));
+    });
+}
+
+#[test]
+fn a_missing_file_is_named_and_nothing_is_done() {
+    each(|place, image| {
+        fs::remove_file(place.file("in")).unwrap();
+        place.write("log", b"before\nlines of somebody else\n");
+        let (code, said) = image.refused(&["--rollback-files"]);
+        assert_eq!(code, MISSING, "{said}");
+        let line = format!(
+            "myrestart: descriptor 21, {}: a file of the process is not there; ",
+            place.file("in").display()
+        );
+        assert!(said.starts_with(&line) && said.lines().count() == 1, "{said}");
+        assert_eq!(place.text("log"), "before\nlines of somebody else\n");
+        assert!(!place.names().contains(&"in".into()));
+
+        assert_eq!(outcome(&place, &image, &["--missing-files=null"]).1, "");
+        assert!(!place.names().contains(&"in".into()), "null makes no file");
+        assert_eq!(outcome(&place, &image, &["--missing-files=create"]).1, "");
+        assert!(place.names().contains(&"in".into()), "create makes one");
+        fs::remove_file(place.file("log")).unwrap();
+        assert_eq!(outcome(&place, &image, &["--missing-files=create"]).0, "\0\0\0\0\0\0\0after\n");
+        let made = fs::metadata(place.file("log")).unwrap();
+        assert_eq!((made.mode() & 0o777, made.uid()), (0o640, place.user.ids().0));
+    });
+}
+
+#[test]
+fn a_file_of_another_type_is_refused() {
+    each(|place, image| {
+        fs::remove_file(place.file("in")).unwrap();
+        fs::create_dir(place.file("in")).unwrap();
+        let (code, said) = image.refused(&["--missing-files=create"]);
+        assert_eq!(code, CHANGED, "{said}");
+        assert!(said.contains("descriptor 21, ") && said.contains("of another type"), "{said}");
+    });
+}
+
+#[test]
+fn a_file_that_may_not_be_opened_is_refused_unless_it_is_ones_own() {
+    let (place, image) = gone(User::ordinary());
+    fs::set_permissions(place.file("log"), PermissionsExt::from_mode(0o400)).unwrap();
+    assert_eq!(outcome(&place, &image, &[]), texts("before\nafter\n", "def"));
+    assert_eq!(fs::metadata(place.file("log")).unwrap().mode() & 0o777, 0o400);
+    if User::ordinary() == User::Myself {
+        return; // nobody else's file to be had
+    }
+    std::os::unix::fs::chown(place.file("log"), Some(0), Some(0)).unwrap();
+    let (code, said) = image.refused(&[]);
+    assert_eq!(code, PERMISSION, "{said}");
+    assert!(said.contains("descriptor 20, ") && said.contains("may not be opened"), "{said}");
+}
+
+#[test]
+fn descriptors_can_be_sent_elsewhere() {
+    each(|place, image| {
+        place.write("other log", b"mine\n");
+        place.write("other in", b"elsewhere");
+        let options = ["--fd", "20=other log", "--fd=21=other in"];
+        assert_eq!(outcome(&place, &image, &options), texts("before\n", "elsewhere"));
+        assert_eq!(place.text("other log"), "mine\nafter\n", "nothing is destroyed");
+
+        fs::remove_file(place.file("log")).unwrap();
+        let (_, got) = outcome(&place, &image, &["--fd", "20=new log"]);
+        assert_eq!((place.text("new log").as_str(), got.as_str()), ("after\n", "def"));
+        // restart.out is what the restarter has as 1; the process has another file there.
+        outcome(&place, &image, &["--fd", "20=&1"]);
+        assert_eq!(place.text("restart.out"), "after\n");
+
+        let (code, said) = image.refused(&["--fd", "22=x"]);
+        assert_eq!(code, USAGE, "{said}");
+        assert!(said.contains("no descriptor of the number"), "{said}");
+        let (code, said) = image.refused(&["--fd", "20=no/such/folder"]);
+        assert_eq!(code, 66, "{said}");
+    });
+}
+
+#[test]
+fn a_lock_that_another_holds_is_refused() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("fd_locks"));
+        process.ready();
+        let image = process.save();
+        let (code, said) = image.refused(&[]);
+        assert_eq!(code, BUSY, "{said}");
+        assert!(said.contains("flock(") && said.contains("held by another"), "{said}");
+        place.write("restart.err", b"");
+        process.passes();
+    }
+}
+
+#[test]
+fn an_address_that_is_in_use_is_refused() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("fd_unix"));
+        process.ready();
+        let image = process.save();
+        let (code, said) = image.refused(&[]);
+        assert_eq!(code, BUSY, "{said}");
+        assert!(said.contains("relative: the path of a socket of the process is in use"), "{said}");
+        place.write("restart.err", b"");
+        process.passes();
+    }
+}
+
+/// A victim that talks through pipes, and the harness's ends of them.
+struct Talker {
+    process: Process,
+    input: std::process::ChildStdin,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Talker {
+    fn new(process: impl FnOnce() -> Process) -> Self {
+        let mut process = process();
+        let (input, output) = process.pipes();
+        Self { process, input, output: BufReader::new(output) }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.input.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn hears(&mut self, text: &str) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line, text);
+    }
+}
+
+#[test]
+fn pipes_to_others_on_0_and_1_are_those_of_the_restarter() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let start = || {
+            let mut command = place.command_for(&Program::victim("fd_standard"));
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(place.output("err"));
+            Process::spawn(&place, command)
+        };
+        let mut talker = Talker::new(start);
+        talker.hears("ready\n");
+        for generation in 0..3 {
+            talker.say("one\n");
+            talker.hears("out one\n");
+            let image = talker.process.save();
+            talker.say("two\n");
+            talker.hears("out two\n");
+            talker.process.kill();
+            talker = Talker::new(|| {
+                let mut command = image.command::<&str>([]);
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(place.output("err"));
+                image.restart_by(command)
+            });
+            assert_eq!(talker.process.generation(), generation + 1);
+        }
+        talker.say("quit\n");
+        assert_eq!(talker.process.finish().code(), 0);
+    }
+}
+
+#[test]
+fn standard_streams_can_be_redirected_at_the_restart() {
+    let place = Place::new(User::ordinary());
+    let mut command = place.command_for(&Program::victim("fd_standard"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut talker = Talker::new(|| Process::spawn(&place, command));
+    talker.hears("ready\n");
+    let image = talker.process.save();
+    talker.process.kill();
+    // It waits, so that the restart can be seen to be over.
+    place.write("lines", b"wait\nsecond\n");
+    let mut command = image.command::<&str>([]);
+    command.stdin(fs::File::open(place.file("lines")).unwrap());
+    let mut process = image.restart_by(command);
+    process.go();
+    process.until("its end", |process| process.ended().is_some());
+    assert_eq!(place.text("restart.out"), "out wait\nout second\nend\n");
+    assert_eq!(place.text("restart.err"), "err wait\nerr second\n");
+
+    // Without a standard input there is nothing to take the place of the pipe.
+    let mut command = image.command::<&str>([]);
+    // SAFETY: close(2) between fork and exec.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            libc::close(0);
+            Ok(())
+        });
+    }
+    let outcome = Process::spawn(&place, command).finish();
+    assert_eq!(outcome.code(), 82);
+    assert!(place.text("restart.err").contains("standard stream"), "{}", place.text("restart.err"));
+}
