@@ -21,6 +21,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("groff", "groff-base"),
     ("pkg-config", "pkgconf"),
     ("script", "bsdutils"),
+    ("systemd-analyze", "systemd"),
+    ("unshare", "util-linux"),
     ("xz", "xz-utils"),
 ];
 

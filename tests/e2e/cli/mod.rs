@@ -1,5 +1,6 @@
 //! The `ckpt` command.
 
+mod examples;
 mod images;
 mod interface;
 mod job_control;
