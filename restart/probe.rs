@@ -25,6 +25,8 @@ mod mode {
 pub struct Opened<'a> {
     /// Descriptor, above 2.
     pub fd: i32,
+    /// User id of the file's owner.
+    pub owner: u32,
     /// Its tables.
     pub image: Image<'a>,
 }
@@ -50,7 +52,7 @@ pub fn open_image(name: &[u8]) -> Result<'_, Opened<'static>> {
     let len = u64::try_from(stat.size).unwrap_or(0);
     let tables = map_tables(fd, len, name)?;
     let image = Image::parse(tables, len).map_err(|error| not_an_image(error, name))?;
-    Ok(Opened { fd, image })
+    Ok(Opened { fd, owner: stat.uid, image })
 }
 
 /// Opens a file under a number above 2, without waiting for the other end of a FIFO.
@@ -131,14 +133,20 @@ fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
     Failure::new(code, name, error.text(), advice)
 }
 
-/// Refuses an image of another user, or of a CPU that could do more.
+/// Refuses an image that another user could have made, or of another user's process, or of a CPU that could do more.
 ///
 /// # Errors
 ///
 /// [`Code::Permission`] unless `force`; [`Code::Cpu`].
-pub fn check_machine<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'a, ()> {
-    let process = image.process();
-    if process.uid != sys::process::uid() && !force {
+pub fn check_machine<'a>(opened: &Opened<'_>, name: &'a [u8], force: bool) -> Result<'a, ()> {
+    let process = opened.image.process();
+    let me = sys::process::uid();
+    if opened.owner != me && !force {
+        let cause = "the image belongs to another user, who decides what it would do";
+        let advice = "copy it if you trust it, or use --force";
+        return Err(Failure::new(Code::Permission, name, cause, advice));
+    }
+    if process.uid != me && !force {
         let cause = "the process belonged to another user";
         let advice = "restart it as that user, or use --force";
         return Err(Failure::new(Code::Permission, name, cause, advice));

@@ -60,13 +60,14 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
         // A signal that is meant for the process waits until the process is there.
         let _ = sys::signal::set_mask(u64::MAX);
     }
-    let Opened { fd, image } = probe::open_image(name)?;
+    let opened = probe::open_image(name)?;
+    probe::check_machine(&opened, name, options.force)?;
+    let Opened { fd, image, .. } = opened;
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
     let standard = probe::standard();
     let stderr = probe::keep_stderr(&image);
     exit::speak_to(stderr);
-    probe::check_machine(&image, name, options.force)?;
     probe::check_filters(&image, name, options.force)?;
 
     let present = Present::read()?;

@@ -20,6 +20,7 @@ const TRUNCATED: i32 = 69;
 const CORRUPT: i32 = 71;
 const FILE_MISSING: i32 = 72;
 const CPU: i32 = 75;
+const PERMISSION: i32 = 77;
 const NOT_REGULAR: i32 = 81;
 
 /// Runs `myrestart` in a place as its user: the code, and that there is one line with each of `words` and nothing else.
@@ -227,4 +228,17 @@ fn file_that_was_open_and_is_gone() {
     fs::remove_file(place.file("data")).unwrap();
     fails(&place, &["myckpt"], FILE_MISSING, &["/data"]);
     assert!(!image.is_empty() && place.read("go.1").is_empty(), "nothing ran");
+}
+
+#[test]
+fn image_of_another_user() {
+    // Only root can make one.
+    if User::ordinary() == User::Myself {
+        return;
+    }
+    let image = good(User::Nobody);
+    image.place().write("of another", &fs::read(&image.path).unwrap());
+    nix::unistd::chown(&image.place().file("of another"), Some(1234.into()), None).unwrap();
+    fs::set_permissions(image.place().file("of another"), PermissionsExt::from_mode(0o644)).unwrap();
+    fails(image.place(), &["of another"], PERMISSION, &["of another", "--force"]);
 }

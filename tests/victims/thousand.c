@@ -8,11 +8,11 @@ static unsigned long counts[THREADS];
 
 static void *count(void *at)
 {
-    while (!stop) {
+    do {
         ++*(unsigned long *)at;
         struct timespec a_while = { 0, 50000000 };
         nanosleep(&a_while, NULL);
-    }
+    } while (!stop);
     return at;
 }
 
