@@ -38,17 +38,26 @@ pub fn write(
 ) -> Result<(), Stop> {
     let mut sink = Sink::open(job)?;
     crash::watch(&mut sink, report);
-    if !wants_foreground(job, snapshot) {
+    let in_background = !wants_foreground(job, snapshot);
+    if in_background {
         let [file, dir] = sink.descriptors();
         keep_only(&[2, file, dir, report.fd, report.target]);
         if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
-            return result;
+            return result.map_err(no_second_try);
         }
     }
     let result = writer::write(job, snapshot, scratch, &mut sink, report);
     let result = finish(result, &mut sink, report);
     sink.close();
-    result
+    if in_background { result.map_err(no_second_try) } else { result }
+}
+
+/// Once the helper's descriptors are closed, another try would find none of the target's, and save a process without any.
+fn no_second_try(stop: Stop) -> Stop {
+    match stop {
+        Stop::Full => Failure::Scratch(sys::Errno::ENOMEM).into(),
+        failed => failed,
+    }
 }
 
 /// Whether the program is to wait.
