@@ -259,7 +259,7 @@ fn standard_streams_can_be_redirected_at_the_restart() {
     let mut process = image.restart_by(command);
     process.go();
     process.until("its end", |process| process.ended().is_some());
-    assert_eq!(place.text("restart.out"), "out wait\nout second\nend\n");
+    assert_eq!(place.text("restart.out"), "out wait\nout second\nPASS\n");
     assert_eq!(place.text("restart.err"), "err wait\nerr second\n");
 
     // Without a standard input there is nothing to take the place of the pipe.

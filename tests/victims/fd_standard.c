@@ -18,7 +18,7 @@ int main(void)
     for (;;) {
         ssize_t got = read(len % 2 ? 10 : 0, line + len, 1);
         if (got <= 0) {
-            say(1, "end\n");
+            say(1, "PASS\n");
             return 0;
         }
         if (line[len++] != '\n')
