@@ -24,19 +24,21 @@ const UNCOUNTED: usize = 128;
 /// The first queued signal; of the others one is pending at most.
 const FIRST_QUEUED: u32 = 32;
 
-/// Signals to be taken, as sets.
+/// What a thread is to take, as sets of signals.
 #[derive(Clone, Copy, Default)]
 pub struct Wanted {
     /// Those that are pending for the thread.
     pub own: u64,
     /// Those that are pending for the process.
     pub shared: u64,
+    /// It takes the latter as well.
+    pub takes_shared: bool,
 }
 
 impl Wanted {
     /// Whether there is any.
     pub fn any(&self) -> bool {
-        self.own | self.shared != 0
+        self.own != 0 || self.takes_shared && self.shared != 0
     }
 }
 
@@ -93,7 +95,7 @@ fn status(path: &[u8]) -> Result<Wanted, Failure> {
             advice: "save it when it has taken some",
         }));
     }
-    Ok(Wanted { own, shared })
+    Ok(Wanted { own, shared, takes_shared: false })
 }
 
 /// Takes the signals of this thread.

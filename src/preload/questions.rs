@@ -34,8 +34,7 @@ pub fn arise(job: &mut Job) -> Result<bool, Failure> {
         if pending == 0 {
             return Ok(Wanted::default());
         }
-        let wanted = pending::look(job.pid, tid)?;
-        Ok(if shares { wanted } else { Wanted { shared: 0, ..wanted } })
+        Ok(Wanted { takes_shared: shares, ..pending::look(job.pid, tid)? })
     };
     let leader = look(job.own.tid, leader_shares, job.own.pending)?;
     let mut must_ask = has_timers || leader.any();

@@ -42,25 +42,28 @@ pub struct Slot {
     parked: AtomicU32,
     /// 1 while there is a question about its signals.
     asked: AtomicU32,
-    /// Signals that it is to take: its own, and those of the process.
-    wanted: [AtomicU64; 2],
+    /// Signals that it is to take: its own, those of the process, and whether it takes these.
+    wanted: [AtomicU64; 3],
 }
 const _: () = assert!(size_of::<Slot>() < 1024);
 
 impl Slot {
     /// Has the thread take signals.
     pub fn ask(&self, wanted: Wanted) {
-        let [own, shared] = &self.wanted;
+        let [own, shared, takes_shared] = &self.wanted;
         own.store(wanted.own, Ordering::Relaxed);
         shared.store(wanted.shared, Ordering::Relaxed);
+        takes_shared.store(wanted.takes_shared.into(), Ordering::Relaxed);
         self.asked.store(1, Ordering::Release);
     }
 
     /// What the thread is asked, if it is.
     pub fn question(&self) -> Option<Wanted> {
-        let [own, shared] = &self.wanted;
-        self.is_asked()
-            .then(|| Wanted { own: own.load(Ordering::Relaxed), shared: shared.load(Ordering::Relaxed) })
+        if !self.is_asked() {
+            return None;
+        }
+        let [own, shared, takes_shared] = self.wanted.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Some(Wanted { own, shared, takes_shared: takes_shared != 0 })
     }
 
     /// Whether it has not answered yet.

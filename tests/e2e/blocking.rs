@@ -1,7 +1,7 @@
 //! Blocking calls do not notice: interrupted by a save they neither return EINTR nor return early, neither after the save nor after a restart. The
 //! victim knows for each call how exactly its timeout can be kept.
 
-use harness::{Place, Process, Program, User};
+use harness::{Place, Process, Program, User, survives};
 use nix::libc;
 use nix::sys::signal::Signal;
 use std::thread;
@@ -159,6 +159,11 @@ endless! {
     semop: SYS_semop;
     libc_pause: SYS_pause;
     libc_sigsuspend: SYS_rt_sigsuspend;
+}
+
+#[test]
+fn blocked_threads_do_not_notice() {
+    survives("blocking_threads");
 }
 
 #[test]

@@ -8,6 +8,11 @@ fn pending_signals_stay_pending() {
 }
 
 #[test]
+fn pending_signals_of_each_thread_stay_pending() {
+    survives("pending_threads");
+}
+
+#[test]
 fn save_inside_a_handler_on_a_minimal_alternate_stack() {
     survives("in_handler");
 }
