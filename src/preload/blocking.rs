@@ -187,6 +187,21 @@ pub fn arrived(arrival: &mut Arrival) {
     }
 }
 
+/// The registers of the program itself, for debuggers: also while a call of `ckpt_wait` stands for one of the program's.
+pub fn program_registers(arrival: &Arrival) -> [u64; 18] {
+    let mut gregs = arrival.user.gregs;
+    if gregs[greg::RIP] == ckpt_waited as *const () as u64 {
+        // SAFETY: the stack pointer is a `Wait` there.
+        let wait = unsafe { &*(gregs[greg::RSP] as *const Wait) };
+        gregs[greg::RIP] = wait.rip;
+        gregs[greg::RSP] = wait.rsp;
+        gregs[greg::RDI] = wait.rdi;
+        gregs[greg::RDX] = wait.rdx;
+        gregs[greg::R10] = wait.r10;
+    }
+    gregs
+}
+
 /// Called last in every thread that goes on, in the process that was saved (`restarted` is false) or in the new one: an interrupted call
 /// goes on as well.
 pub fn settle(arrival: &mut Arrival, restarted: bool) {

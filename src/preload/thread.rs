@@ -116,7 +116,7 @@ fn rseq_area(fs_base: u64) -> (u64, u32) {
 /// The interrupted code's registers in the order of `struct user_regs_struct`, without the last four segments.
 fn registers(arrival: &Arrival, fs_base: u64, gs_base: u64) -> [u64; 23] {
     let user = &arrival.user;
-    let g = &user.gregs;
+    let g = crate::blocking::program_registers(arrival);
     [
         g[greg::R15],
         g[greg::R14],

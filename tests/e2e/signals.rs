@@ -18,6 +18,11 @@ fn save_inside_a_handler_on_a_minimal_alternate_stack() {
 }
 
 #[test]
+fn save_on_an_alternate_stack_with_no_byte_to_spare() {
+    survives("tight_stack");
+}
+
+#[test]
 fn save_inside_malloc() {
     survives("in_malloc");
     for user in User::each() {
