@@ -84,6 +84,11 @@ pub struct Run {
     /// here is an error: PROGRAM is not started afresh then.
     #[arg(long)]
     pub resume: bool,
+    /// Close all descriptors but 0, 1 and 2 first
+    ///
+    /// Shells, build tools and batch systems may leave pipes open that are none of PROGRAM's business, and that no save can restore.
+    #[arg(long)]
+    pub close_fds: bool,
     /// Remove the image when PROGRAM has ended by itself with status 0
     ///
     /// With --resume, the next run of the same line starts afresh then, instead of repeating the end of this one.

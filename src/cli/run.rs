@@ -36,6 +36,11 @@ pub fn run(args: &Run) -> Result<Code> {
         Some(file) if exists(file)? => restart(args, file)?,
         _ => start(args, &image)?,
     };
+    if args.close_fds {
+        // They close when the program is executed, so that messages until then still find their way.
+        // SAFETY: nothing here uses a descriptor across an exec.
+        let _ = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    }
     if !supervised {
         match exec.now()? {}
     }

@@ -1,5 +1,6 @@
 //! The `ckpt` command.
 
+mod bindings;
 mod examples;
 mod images;
 mod interface;

@@ -100,6 +100,26 @@ fn signal_state_and_descriptors_are_inherited_untouched() {
     }
 }
 
+#[test]
+fn what_the_caller_left_open_can_be_closed() {
+    let ckpt = Ckpt::new(User::Myself);
+    let command = ckpt.place.artifact(harness::Artifact::Command);
+    for way in WAYS {
+        let fds = |options: &[&str]| {
+            let mut shell = ckpt.place.command(&harness::tool("bash"));
+            shell
+                .args(["-c", "exec 7</dev/null; exec \"$@\"", "bash"])
+                .arg(&command)
+                .arg("run")
+                .args(way)
+                .args(options);
+            shell.args(["sh", "-c", "[ -e /proc/$$/fd/7 ]"]);
+            shell.status().unwrap().code().unwrap()
+        };
+        assert_eq!((fds(&[]), fds(&["--close-fds"])), (0, 1), "{way:?}");
+    }
+}
+
 /// The process under a supervisor.
 fn program_of(supervisor: &Process) -> i32 {
     let name = format!("task/{}/children", supervisor.pid());
@@ -195,7 +215,9 @@ fn one_line_starts_goes_on_and_ends() {
     let options = ["--exit-on-signal", "85", "--every", "50ms", "--resume"];
     for seen in [15, 30, 45] {
         let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
-        process.until("numbers", |this| this.place.text("out").lines().count() >= seen);
+        process.until("numbers", |this| {
+            this.proc("wchan").contains("sigtimedwait") && this.place.text("out").lines().count() >= seen
+        });
         process.send(Signal::SIGUSR2);
         let outcome = process.finish();
         assert_eq!((outcome.code(), outcome.messages.as_str()), (85, ""));
