@@ -22,6 +22,7 @@ mod quiet;
 mod refusals;
 mod signals;
 mod soak;
+mod terminals;
 mod threads;
 mod timers;
 mod victims;

@@ -104,8 +104,3 @@ fn child_is_saved_by_its_own_pid() {
         process.generations(3).passes();
     }
 }
-
-#[test]
-fn limits_priorities_names_and_flags_are_kept() {
-    survives("attributes");
-}

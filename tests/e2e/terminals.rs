@@ -1,0 +1,192 @@
+//! Programs on a terminal: saved in one pane of tmux and restarted in another, of another size, they go on.
+
+use harness::{Artifact, Image, Place, Process, Program, User, tool, wait};
+use nix::sys::signal::Signal;
+use std::path::Path;
+use std::process::Command;
+
+/// Asks for a save: interactive programs catch SIGUSR2.
+const SIGNAL: i32 = 40;
+
+/// A tmux server of its own, that ends with it.
+struct Tmux {
+    place: Place,
+    server: Process,
+    sessions: usize,
+}
+
+impl Tmux {
+    fn new(user: User) -> Self {
+        let place = Place::new(user);
+        let mut command = client(&place);
+        command.arg("-D").stdout(place.output("out")).stderr(place.output("err"));
+        let mut server = Process::spawn(&place, command);
+        server.until("the server", |_| {
+            client(&place).arg("list-sessions").status().is_ok_and(|status| status.success())
+        });
+        (server.signal, server.image) = (SIGNAL, place.file("image"));
+        Self { place, server, sessions: 0 }
+    }
+
+    /// Runs a tmux command; its output.
+    #[track_caller]
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = client(&self.place).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts a command in a new pane, the only one of its window.
+    #[track_caller]
+    fn pane(&mut self, [width, height]: [u16; 2], command: &[&str]) -> Pane {
+        self.sessions += 1;
+        let name = format!("s{}", self.sessions);
+        let (width, height) = (width.to_string(), height.to_string());
+        // A pane stays when its program has ended, so that one can read what it said.
+        let start = ["new-session", "-d", "-s", &name, "-x", &width, "-y", &height];
+        self.tmux(&[&start, command].concat());
+        self.tmux(&["set-option", "-t", &name, "remain-on-exit", "on"]);
+        let pid = self.tmux(&["display-message", "-p", "-t", &name, "#{pane_pid}"]).trim().parse().unwrap();
+        Pane { name, pid }
+    }
+
+    /// Types keys, by tmux's names for them.
+    #[track_caller]
+    fn types(&self, pane: &Pane, keys: &[&str]) {
+        self.tmux(&[&["send-keys", "-t", &pane.name], keys].concat());
+    }
+
+    /// What a pane shows.
+    fn screen(&self, pane: &Pane) -> String {
+        self.tmux(&["capture-pane", "-p", "-t", &pane.name])
+    }
+
+    /// Waits until a pane shows a line that begins so.
+    #[track_caller]
+    fn shows(&self, pane: &Pane, text: &str) {
+        let found = wait(|| self.screen(pane).lines().any(|line| line.starts_with(text)).then_some(()));
+        assert!(found.is_some(), "no {text:?} on\n{}", self.screen(pane));
+    }
+
+    /// Waits until a pane's program has ended. tmux may take its time to notice.
+    #[track_caller]
+    fn ends(&self, pane: &Pane) {
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pane.pid)).unwrap_or_default();
+        let ended = wait(|| {
+            stat()
+                .rsplit(") ")
+                .next()
+                .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+                .then_some(())
+        });
+        assert!(ended.is_some(), "{}", self.screen(pane));
+    }
+
+    /// Saves the program of a pane and kills it.
+    #[track_caller]
+    fn save(&mut self, pane: &Pane) -> Image {
+        self.server.follow(pane.pid);
+        let image = self.server.save();
+        self.server.send(Signal::SIGKILL);
+        image
+    }
+
+    /// Restarts an image in a new pane.
+    #[track_caller]
+    fn restart(&mut self, image: &Image, size: [u16; 2]) -> Pane {
+        let restarter = self.place.artifact(Artifact::Restarter);
+        let pane = self.pane(size, &[restarter.to_str().unwrap(), image.path.to_str().unwrap()]);
+        let gone = wait(|| (!maps(pane.pid).contains("/myrestart")).then_some(()));
+        assert!(gone.is_some() && !maps(pane.pid).is_empty(), "{}", self.screen(&pane));
+        pane
+    }
+}
+
+/// A command of tmux, for the server in this place.
+fn client(place: &Place) -> Command {
+    let mut command = place.command(&tool("tmux"));
+    command
+        .env("TMUX_TMPDIR", place.cwd())
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .args(["-f", "/dev/null"]);
+    command
+}
+
+/// A pane and its program.
+struct Pane {
+    name: String,
+    pid: i32,
+}
+
+fn maps(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default()
+}
+
+/// What to start so that a program is preloaded.
+fn preloaded(place: &Place, program: &Path) -> Vec<String> {
+    let library = place.artifact(Artifact::Library);
+    let env = tool("env").display().to_string();
+    let image = place.file("image");
+    let told = [format!("CKPT_SIGNAL={SIGNAL}"), format!("CKPT_IMAGE={}", image.display())];
+    let program = program.display().to_string();
+    [vec![env, format!("LD_PRELOAD={}", library.display())], told.to_vec(), vec![program]].concat()
+}
+
+#[test]
+fn interactive_bash_goes_on_in_another_pane() {
+    for user in User::each() {
+        let mut tmux = Tmux::new(user);
+        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
+        command.extend(["--norc".into(), "--noprofile".into()]);
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        let pane = tmux.pane([80, 24], &command);
+        tmux.types(&pane, &["PS1='> '", "Enter"]);
+        tmux.types(&pane, &["mine=42; cd /usr; f() { echo \"f $1 $mine $PWD\"; }; f one", "Enter"]);
+        tmux.shows(&pane, "f one 42 /usr");
+
+        let image = tmux.save(&pane);
+        let mut pane = tmux.restart(&image, [100, 30]);
+        for generation in ["two", "three"] {
+            tmux.types(&pane, &[&format!("f {generation}"), "Enter"]);
+            tmux.shows(&pane, &format!("f {generation} 42 /usr"));
+            let image = tmux.save(&pane);
+            pane = tmux.restart(&image, [90, 20]);
+        }
+        // Modes: bash echoes and edits lines itself.
+        tmux.types(&pane, &["echo wrong", "C-u", "echo rigt", "Left", "h", "Enter"]);
+        tmux.shows(&pane, "right");
+        // The size of the present terminal.
+        tmux.types(&pane, &["echo size $LINES $COLUMNS", "Enter"]);
+        tmux.shows(&pane, "size 20 90");
+        tmux.types(&pane, &["exit 3", "Enter"]);
+        tmux.ends(&pane);
+    }
+}
+
+#[test]
+fn vim_goes_on_in_another_pane() {
+    for user in User::each() {
+        let mut tmux = Tmux::new(user);
+        let mut command = preloaded(&tmux.place, &Program::tool("vim.basic").file);
+        command.extend(["-u", "NONE", "-i", "NONE", "text"].map(String::from));
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        let pane = tmux.pane([80, 24], &command);
+        tmux.shows(&pane, "~");
+        tmux.types(&pane, &["i", "the first line", "Enter", "and the sec"]);
+        tmux.shows(&pane, "and the sec");
+
+        let image = tmux.save(&pane);
+        let pane = tmux.restart(&image, [60, 12]);
+        // It draws its screen anew because the size is another one; still in insert mode.
+        tmux.shows(&pane, "the first line");
+        tmux.types(&pane, &["ond", "Escape", "yyp"]);
+        tmux.shows(&pane, "and the second");
+        let image = tmux.save(&pane);
+        let pane = tmux.restart(&image, [80, 30]);
+        tmux.shows(&pane, "the first line");
+        tmux.types(&pane, &["u", "A", " line", "Escape", ":wq", "Enter"]);
+        tmux.ends(&pane);
+        assert_eq!(tmux.place.text("text"), "the first line\nand the second line\n");
+    }
+}
