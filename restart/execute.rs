@@ -11,7 +11,6 @@ use core::mem::offset_of;
 use image::format::{Context, Owner};
 use image::plain::Table;
 use sys::Sysno;
-use sys::line::Line;
 
 /// What the executor knows of a thread.
 #[repr(C)]
@@ -46,13 +45,17 @@ pub struct Record {
 }
 
 /// Room for the text of a [`FailureLine`].
-const TEXT: usize = 190;
+const TEXT: usize = 188;
+/// No system call has this number.
+const NO_CALL: u16 = u16::MAX;
 
 /// A line that is ready to be written when an op fails. Its last bytes are four digits, for the executor to fill in, and a newline.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct FailureLine {
     len: u16,
+    /// For threads but the first: the number of the call; else [`NO_CALL`].
+    of_threads: u16,
     text: [u8; TEXT],
 }
 
@@ -162,8 +165,9 @@ pub unsafe fn early<'a: 'n, 'n>(
 
 /// What an op that failed means for the user.
 fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Failure<'a> {
-    let mut line: Line<512> = Line::new();
+    let mut line = print::Text::new();
     print::call(op, &mut line);
+    line.truncate(512);
     let errno = result.err();
     let opens = matches!(op.sysno(), Some(Sysno::openat | Sysno::chdir));
     let thing: &[u8] = match arena.zeros(line.as_bytes().len()) {
@@ -198,11 +202,19 @@ pub fn prepare<'a>(
     owners: Table<'_, Owner>,
     arena: &mut Arena<'a>,
 ) -> Result<'static, ()> {
+    let mains = plan.records.as_slice().first().map_or(0, |main| main.end.wrapping_sub(main.ops));
+    let mains = mains as usize / size_of::<Op>();
     let mut lines = arena.list::<FailureLine>(plan.late.len())?;
     let address = lines.next_address();
-    for (number, op) in (0u32..).zip(plan.late.as_mut_slice()) {
-        lines.push(failure_line(op))?;
-        op.line = number;
+    let mut text = print::Text::new();
+    for (number, op) in plan.late.as_mut_slice().iter_mut().enumerate() {
+        // There may be thousands of threads, which all do the same: one line for each kind of call is enough for them.
+        let of_thread = number >= mains;
+        let same = lines.as_slice().iter().position(|line| of_thread && line.of_threads == op.nr);
+        op.line = same.unwrap_or(lines.len()) as u32;
+        if same.is_none() {
+            lines.push(failure_line(op, of_thread, &mut text))?;
+        }
     }
     let mut list = arena.list::<Owner>(owners.len())?;
     let first = list.next_address();
@@ -216,11 +228,18 @@ pub fn prepare<'a>(
     Ok(())
 }
 
-fn failure_line(op: &Op) -> FailureLine {
+fn failure_line(op: &Op, of_thread: bool, text: &mut print::Text) -> FailureLine {
     const TAIL: &[u8] = b" failed in the last steps; nothing was restarted; errno 0000\n";
-    let mut text: Line<{ TEXT - TAIL.len() }> = Line::new();
-    print::call(op, text.text("myrestart: "));
-    let mut line = FailureLine { len: 0, text: [0; TEXT] };
+    text.truncate(0);
+    text.text("myrestart: ");
+    if of_thread {
+        text.text(op.sysno().map_or("?", |nr| nr.name())).text(" in a thread");
+    } else {
+        print::call(op, text);
+    }
+    text.truncate(TEXT - TAIL.len());
+    let mut line =
+        FailureLine { len: 0, of_threads: if of_thread { op.nr } else { NO_CALL }, text: [0; TEXT] };
     for (slot, byte) in line.text.iter_mut().zip(text.as_bytes().iter().chain(TAIL)) {
         *slot = *byte;
         line.len += 1;

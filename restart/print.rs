@@ -9,6 +9,9 @@ use sys::Sysno;
 use sys::fd::IoVec;
 use sys::line::Line;
 
+/// Room for a call: a path may take four characters for each of its 4095 bytes. One type for all printing, so that its code is there once.
+pub type Text = Line<{ 4 * 4096 + 512 }>;
+
 /// How an argument is shown.
 #[derive(Clone, Copy)]
 enum Arg {
@@ -230,7 +233,7 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
 }
 
 /// Writes a call with its arguments.
-pub fn call<const N: usize>(op: &Op, line: &mut Line<N>) {
+pub fn call(op: &Op, line: &mut Text) {
     let Some(nr) = op.sysno().filter(|_| op.nr != COPY) else {
         let [to, from, len, ..] = op.args;
         line.text("memcpy(").hex(to).text(", ").hex(from).text(", ").dec(len).text(")");
@@ -264,7 +267,7 @@ pub fn call<const N: usize>(op: &Op, line: &mut Line<N>) {
 }
 
 /// Writes a call as it will show in a trace: with its result.
-pub fn traced<const N: usize>(op: &Op, line: &mut Line<N>) {
+pub fn traced(op: &Op, line: &mut Text) {
     /// Column of the result (`strace -a`, default 40).
     const COLUMN: usize = 39;
     call(op, line);
@@ -284,7 +287,7 @@ pub fn traced<const N: usize>(op: &Op, line: &mut Line<N>) {
     };
 }
 
-fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut Line<N>) {
+fn argument(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut Text) {
     match kind {
         Int => {
             line.int(i64::from(arg as i32));
@@ -359,7 +362,7 @@ fn argument<const N: usize>(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut 
     }
 }
 
-fn prctl<const N: usize>(op: &Op, line: &mut Line<N>) {
+fn prctl(op: &Op, line: &mut Text) {
     let [option, args @ ..] = op.args;
     const SET_MM: u64 = 35;
     const SET_VMA: u64 = 0x5356_4d41;
@@ -389,7 +392,7 @@ fn prctl<const N: usize>(op: &Op, line: &mut Line<N>) {
     }
 }
 
-fn iovecs<const N: usize>(list: u64, count: u64, line: &mut Line<N>) {
+fn iovecs(list: u64, count: u64, line: &mut Text) {
     /// strace's abbreviation.
     const SHOWN: usize = 32;
     // SAFETY: the plan made the list; it is in the arena.
@@ -401,11 +404,7 @@ fn iovecs<const N: usize>(list: u64, count: u64, line: &mut Line<N>) {
     line.text(if list.len() > SHOWN { ", ...]" } else { "]" });
 }
 
-fn separated<const N: usize, T>(
-    line: &mut Line<N>,
-    items: impl IntoIterator<Item = T>,
-    mut write: impl FnMut(&mut Line<N>, T),
-) {
+fn separated<T>(line: &mut Text, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Text, T)) {
     let mut first = true;
     for item in items {
         if !core::mem::take(&mut first) {
@@ -415,7 +414,7 @@ fn separated<const N: usize, T>(
     }
 }
 
-fn one<const N: usize>(value: u64, names: &[(u64, &str)], unknown: &str, line: &mut Line<N>) {
+fn one(value: u64, names: &[(u64, &str)], unknown: &str, line: &mut Text) {
     match names.iter().find(|(number, _)| *number == value) {
         Some((_, name)) => line.text(name),
         None => line.number(value).text(" /* ").text(unknown).text(" */"),
@@ -423,13 +422,7 @@ fn one<const N: usize>(value: u64, names: &[(u64, &str)], unknown: &str, line: &
 }
 
 /// Writes the names of bits; returns how many. With `more`, something stands before them.
-fn bits<const N: usize>(
-    mut value: u64,
-    names: &[(u64, &str)],
-    unknown: &str,
-    more: bool,
-    line: &mut Line<N>,
-) -> usize {
+fn bits(mut value: u64, names: &[(u64, &str)], unknown: &str, more: bool, line: &mut Text) -> usize {
     let mut written = 0;
     for (bit, name) in names {
         if value & bit == *bit {
@@ -449,7 +442,7 @@ fn bits<const N: usize>(
     written
 }
 
-pub(crate) fn signal<const N: usize>(number: u64, line: &mut Line<N>) {
+pub(crate) fn signal(number: u64, line: &mut Text) {
     const SIGRTMIN: u64 = 32;
     match number.checked_sub(1).and_then(|index| SIGNALS.get(index as usize)) {
         Some(name) => line.text("SIG").text(name),
@@ -459,7 +452,7 @@ pub(crate) fn signal<const N: usize>(number: u64, line: &mut Line<N>) {
     };
 }
 
-fn persona<const N: usize>(value: u64, line: &mut Line<N>) {
+fn persona(value: u64, line: &mut Text) {
     const FLAGS: &[(u64, &str)] = &[
         (0x20000, "UNAME26"),
         (0x40000, "ADDR_NO_RANDOMIZE"),
@@ -478,7 +471,7 @@ fn persona<const N: usize>(value: u64, line: &mut Line<N>) {
 }
 
 /// Writes a string as strace does: C escapes, octal for what is not ASCII.
-pub(crate) fn quoted<const N: usize>(bytes: &[u8], line: &mut Line<N>) {
+pub(crate) fn quoted(bytes: &[u8], line: &mut Text) {
     line.text("\"");
     let mut rest = bytes;
     while let [byte, tail @ ..] = rest {
@@ -517,7 +510,7 @@ trait Numbers {
     fn octal(&mut self, n: u64) -> &mut Self;
 }
 
-impl<const N: usize> Numbers for Line<N> {
+impl Numbers for Text {
     fn number(&mut self, n: u64) -> &mut Self {
         if n == 0 { self.text("0") } else { self.hex(n) }
     }
@@ -538,7 +531,7 @@ mod tests {
     use std::string::{String, ToString};
 
     fn text(op: &Op) -> String {
-        let mut line: Line<512> = Line::new();
+        let mut line: Text = Text::new();
         traced(op, &mut line);
         core::str::from_utf8(line.as_bytes()).expect("text").to_string()
     }
@@ -633,7 +626,7 @@ mod tests {
 
     #[test]
     fn strings_are_escaped_as_in_strace() {
-        let mut line: Line<64> = Line::new();
+        let mut line: Text = Text::new();
         quoted(b"\x01\x0019\xff", &mut line);
         assert_eq!(core::str::from_utf8(line.as_bytes()), Ok("\"\\1\\00019\\377\""));
     }

@@ -280,11 +280,10 @@ fn inputs<'a>(
 
 /// `--plan`: prints what a restart would do.
 fn print_plan(plan: &Plan) -> Result<'static, ()> {
-    /// A path may take four characters for each of its 4095 bytes.
-    const LINE: usize = 4 * 4096 + 512;
+    let mut line = print::Text::new();
     let ops = plan.early.as_slice().iter().chain(plan.late.as_slice());
     for op in ops.filter(|op| op.sysno().is_some()) {
-        let mut line: Line<LINE> = Line::new();
+        line.truncate(0);
         print::traced(op, &mut line);
         write_all(line.text("\n").as_bytes())?;
     }

@@ -1,14 +1,14 @@
 //! The system calls of this folder in the notation of strace(1); [`crate::print`] has the others.
 
 use crate::op::Op;
+use crate::print::Text;
 use image::plain::read;
 use sys::Sysno;
 use sys::fd::{fcntl, open_flag};
-use sys::line::Line;
 use sys::socket::{family, kind};
 
 /// Writes the arguments of `op`, if it is one of these calls; tells whether it is.
-pub fn arguments<const N: usize>(op: &Op, line: &mut Line<N>) -> bool {
+pub fn arguments(op: &Op, line: &mut Text) -> bool {
     let [a, b, c, d, e, f] = op.args;
     let Some(nr) = op.sysno() else { return false };
     match nr {
@@ -126,11 +126,11 @@ const WATCH: [(u64, &str); 14] = [
     (0x8000_0000, "IN_ONESHOT"),
 ];
 
-fn int<const N: usize>(value: u64, line: &mut Line<N>) -> &mut Line<N> {
+fn int(value: u64, line: &mut Text) -> &mut Text {
     line.int(i64::from(value as i32))
 }
 
-fn octal<const N: usize>(value: u64, line: &mut Line<N>) {
+fn octal(value: u64, line: &mut Text) {
     line.text("0");
     for shift in [9, 6, 3, 0] {
         if value >> shift != 0 {
@@ -140,7 +140,7 @@ fn octal<const N: usize>(value: u64, line: &mut Line<N>) {
 }
 
 /// Names of bits, joined by `|`; 0 without any.
-fn flags<const N: usize>(line: &mut Line<N>, mut value: u64, names: &[(u64, &str)]) {
+fn flags(line: &mut Text, mut value: u64, names: &[(u64, &str)]) {
     let mut first = true;
     for (bit, name) in names {
         if value & bit != 0 {
@@ -157,19 +157,19 @@ fn flags<const N: usize>(line: &mut Line<N>, mut value: u64, names: &[(u64, &str
 }
 
 /// Two descriptors, as the plan knows them beforehand.
-fn ends<const N: usize>(pointer: u64, line: &mut Line<N>) {
+fn ends(pointer: u64, line: &mut Text) {
     // SAFETY: the plan keeps the two numbers there.
     let [one, other] = unsafe { (pointer as *const [u32; 2]).read() };
     line.text("[").dec(u64::from(one)).text(", ").dec(u64::from(other)).text("]");
 }
 
-fn path<const N: usize>(pointer: u64, line: &mut Line<N>) {
+fn path(pointer: u64, line: &mut Text) {
     // SAFETY: the plan passes NUL-terminated strings to calls that take strings.
     crate::print::quoted(unsafe { core::ffi::CStr::from_ptr(pointer as *const _) }.to_bytes(), line);
 }
 
 /// The first bytes of a buffer.
-fn buffer<const N: usize>(pointer: u64, len: u64, line: &mut Line<N>) {
+fn buffer(pointer: u64, len: u64, line: &mut Text) {
     /// strace's abbreviation (`-s`).
     const SHOWN: usize = 32;
     // SAFETY: the plan writes bytes of the image, or values that it keeps.
@@ -180,7 +180,7 @@ fn buffer<const N: usize>(pointer: u64, len: u64, line: &mut Line<N>) {
     }
 }
 
-fn socket_kind<const N: usize>(domain: u64, value: u64, line: &mut Line<N>) {
+fn socket_kind(domain: u64, value: u64, line: &mut Text) {
     match domain as u32 {
         family::UNIX => line.text("AF_UNIX, "),
         family::INET => line.text("AF_INET, "),
@@ -198,7 +198,7 @@ fn socket_kind<const N: usize>(domain: u64, value: u64, line: &mut Line<N>) {
     }
 }
 
-fn protocol<const N: usize>(domain: u64, value: u64, line: &mut Line<N>) {
+fn protocol(domain: u64, value: u64, line: &mut Text) {
     match (domain as u32, value) {
         (family::UNIX, _) => line.dec(value),
         (_, 0) => line.text("IPPROTO_IP"),
@@ -209,7 +209,7 @@ fn protocol<const N: usize>(domain: u64, value: u64, line: &mut Line<N>) {
     };
 }
 
-fn clock<const N: usize>(value: u64, line: &mut Line<N>) {
+fn clock(value: u64, line: &mut Text) {
     const CLOCKS: [(u64, &str); 5] = [
         (0, "CLOCK_REALTIME"),
         (1, "CLOCK_MONOTONIC"),
@@ -223,7 +223,7 @@ fn clock<const N: usize>(value: u64, line: &mut Line<N>) {
     };
 }
 
-fn control<const N: usize>(fd: u64, command: u64, arg: u64, line: &mut Line<N>) {
+fn control(fd: u64, command: u64, arg: u64, line: &mut Text) {
     int(fd, line).text(", ");
     match command as u32 {
         fcntl::SETFL => {
@@ -283,7 +283,7 @@ fn control<const N: usize>(fd: u64, command: u64, arg: u64, line: &mut Line<N>) 
     }
 }
 
-fn request<const N: usize>(fd: u64, request: u64, arg: u64, line: &mut Line<N>) {
+fn request(fd: u64, request: u64, arg: u64, line: &mut Text) {
     int(fd, line).text(", ");
     match request {
         0x402c_542b => line.text("TCSETS2, {...}"),
@@ -294,7 +294,7 @@ fn request<const N: usize>(fd: u64, request: u64, arg: u64, line: &mut Line<N>) 
 }
 
 /// Level and name of the options that are named most; others are numbers.
-fn option<const N: usize>(level: u64, name: u64, line: &mut Line<N>) {
+fn option(level: u64, name: u64, line: &mut Text) {
     const SOCKET: [(u64, &str); 12] = [
         (2, "SO_REUSEADDR"),
         (6, "SO_BROADCAST"),
@@ -333,7 +333,7 @@ fn option<const N: usize>(level: u64, name: u64, line: &mut Line<N>) {
 }
 
 /// A socket's address.
-fn address<const N: usize>(pointer: u64, len: u64, line: &mut Line<N>) {
+fn address(pointer: u64, len: u64, line: &mut Text) {
     if pointer == 0 {
         line.text("NULL");
         return;
