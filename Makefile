@@ -5,6 +5,7 @@
 # make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers
+# make deb        build/ckpt_VERSION_amd64.deb (needs dpkg-dev)
 # make clean      remove what was built
 
 CARGO   ?= cargo
@@ -16,7 +17,7 @@ SOAK_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
 
-.PHONY: all demo check audit soak bench install clean
+.PHONY: all demo check audit soak bench install deb clean
 .DELETE_ON_ERROR:
 
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
@@ -47,6 +48,9 @@ bench: all
 
 install: all
 	@packaging/install build "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
+
+deb: all
+	@packaging/deb build
 
 clean:
 	$(CARGO) clean

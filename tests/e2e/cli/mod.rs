@@ -5,6 +5,7 @@ mod examples;
 mod images;
 mod interface;
 mod job_control;
+mod package;
 mod pages;
 mod run;
 mod save;
