@@ -92,11 +92,6 @@ enum Questions {
 }
 
 impl Job<'_> {
-    /// Whether no helper has worked on it yet.
-    pub fn is_first(&self) -> bool {
-        self.questions == Questions::Unknown
-    }
-
     /// Takes back what a helper that crashed has left in the memory that it shared.
     fn clean_up(&mut self) {
         let (start, end) = core::mem::take(&mut self.scratch);
@@ -255,6 +250,7 @@ fn save(job: &mut Job) {
     if job.questions == Questions::Open {
         return report.close();
     }
+    report.accept(job);
     let result = stopped.map_err(Stop::from).and_then(|()| save_stopped(job, &mut report));
     job.saved = result.is_ok();
     if let Err(stop) = result {

@@ -92,7 +92,7 @@ impl Report {
         let flags = open_flag::PATH | open_flag::DIRECTORY | open_flag::CLOEXEC;
         let target = fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0).unwrap_or(-1);
         let started = job.started;
-        let report = Self {
+        Self {
             fd,
             target,
             is_check: request(&job.arrival.info()) == Request::Check,
@@ -102,16 +102,18 @@ impl Report {
             stopped: 0,
             told: started,
             size: [0; 2],
-        };
+        }
+    }
+
+    /// Says that the save has begun. The requester closes its end of the pipe then, so only the helper that stays until the end may say it:
+    /// between two helpers nobody has the pipe open.
+    pub fn accept(&self, job: &Job) {
         let mut line = Line::<128>::new();
         line.text("ckpt 1 accepted pid=")
             .dec(u64::from(job.pid))
             .text(" generation=")
             .dec(u64::from(job.generation));
-        if job.is_first() {
-            report.tell(&mut line);
-        }
-        report
+        self.tell(&mut line);
     }
 
     /// The target goes on from here.

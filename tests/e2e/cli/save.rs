@@ -157,6 +157,24 @@ fn a_program_of_another_user_is_none_of_our_business() {
     assert!(!ckpt.place.file("myckpt").exists());
 }
 
+#[test]
+fn a_program_whose_threads_must_be_asked_reports_as_well() {
+    // A pending signal: one helper finds it and ends, another one saves. Between the two nobody may think that the save is over.
+    let ckpt = Ckpt::new(User::ordinary());
+    let script = "
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)
+print('ready', flush=True)
+while True: signal.pause()";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    for generation in 1..=20 {
+        let report = ckpt.json(["save", "--json", &process.pid().to_string()]);
+        assert_eq!(report["generation"], generation, "{report}");
+    }
+}
+
 /// A program that holds two things that no save can restore.
 fn unsavable(ckpt: &Ckpt) -> harness::Process {
     let script = "
