@@ -1,8 +1,8 @@
-# Starts a thread that reads pages.
+# Starts a thread that works for its process until it has nothing more to do.
 #
 # rax = ckpt_worker_spawn(rdi = flags of clone(2), rsi = top of the new stack, 16-byte aligned, rdx = address of the word for the
 # thread's id, rcx = argument): the id of the thread, or an error as a negative number. The new thread calls
-# ckpt_worker_main(rdi = argument) and ends; the kernel then clears the word (CLONE_CHILD_CLEARTID) and wakes its futex.
+# {MAIN}(rdi = argument) and ends; the kernel then clears the word (CLONE_CHILD_CLEARTID) and wakes its futex.
 #
 #   new stack:   rsi ->  (nothing; the call pushes below)
 
@@ -24,7 +24,7 @@ ckpt_worker_spawn:
 2:      .cfi_undefined rip              # the new thread: the outermost frame
         xor     ebp, ebp
         mov     rdi, r9                 # argument
-        call    ckpt_worker_main
+        call    {MAIN}
         xor     edi, edi                # exit status
         mov     eax, {NR_EXIT}
         syscall                         # this thread only

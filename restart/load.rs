@@ -25,6 +25,7 @@ global_asm!(
     include_str!("../asm/worker.s"),
     NR_CLONE = const Sysno::clone as u32,
     NR_EXIT = const Sysno::exit as u32,
+    MAIN = sym worker_main,
 );
 
 unsafe extern "C" {
@@ -188,8 +189,7 @@ fn wait(tid: &AtomicU32) {
 /// # Safety
 ///
 /// `worker` outlives the thread.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn ckpt_worker_main(worker: *const Worker) {
+unsafe extern "C" fn worker_main(worker: *const Worker) {
     // SAFETY: the caller's promise.
     unsafe { work(&*worker) };
 }

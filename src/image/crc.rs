@@ -1,6 +1,7 @@
 //! CRC-32C (Castagnoli), as in iSCSI (RFC 3720, appendix B.4), ext4 and btrfs.
 
 use crate::cpu;
+use crate::zero::prefetch;
 
 /// The polynomial 0x1EDC6F41 with its bits in the order in which they are processed.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
@@ -40,6 +41,8 @@ fn hardware(state: u32, bytes: &[u8]) -> u32 {
         let (words, _) = block.as_chunks::<8>();
         let (mut a, mut b, mut c) = (state, 0, 0);
         for i in 0..WORDS {
+            // The lanes hide from the CPU's own prefetcher that memory is read in order: told so, line after line, it sums what is not in
+            // the cache at three times the speed.
             if i % 8 == 0 {
                 for line in 0..3 {
                     prefetch(block.as_ptr().wrapping_add(BLOCK + 3 * 8 * i + 64 * line));
@@ -58,15 +61,6 @@ fn hardware(state: u32, bytes: &[u8]) -> u32 {
         state = _mm_crc32_u64(state, u64::from_le_bytes(*word));
     }
     rest.iter().fold(state as u32, |state, byte| _mm_crc32_u8(state, *byte))
-}
-
-/// Begins to fetch a cache line of the block to come. The lanes hide from the CPU's own prefetcher that memory is read in order: told so, line
-/// after line, it sums what is not in the cache at three times the speed.
-#[inline]
-fn prefetch(address: *const u8) {
-    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch of any address, also of one where nothing is mapped, does nothing that the program could see.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
 }
 
 /// Runs the register `state` over `bytes` eight bytes at a time with [`STEP`].

@@ -12,6 +12,8 @@
 //!
 //! Only recursive, error-checking, robust and priority-inheriting mutexes look at their owner; the others are left alone.
 
+use crate::cpu;
+
 /// The low bits of a futex word that hold a thread id (`FUTEX_TID_MASK`, include/uapi/linux/futex.h).
 pub const TID_MASK: u32 = 0x3fff_ffff;
 
@@ -52,10 +54,9 @@ pub fn find(
     mut found: impl FnMut(usize, u32),
 ) {
     let (blocks, _) = bytes.as_chunks::<64>();
-    for (number, block) in blocks.iter().enumerate() {
-        if !may_have(block, ids) {
-            continue;
-        }
+    let mut blocks = blocks.iter().enumerate();
+    // Nearly all blocks are passed over here.
+    while let Some((number, block)) = candidate(&mut blocks, ids) {
         for (at, part) in block.as_chunks::<8>().0.iter().enumerate() {
             let offset = number * 64 + at * 8;
             let value = u64::from_le_bytes(*part);
@@ -73,7 +74,20 @@ pub fn find(
     }
 }
 
-/// Whether a block has a 32-bit word in the range of the ids.
+/// Blocks and their numbers.
+type Blocks<'a> = core::iter::Enumerate<core::slice::Iter<'a, [u8; 64]>>;
+
+/// The next block that has a 32-bit word in the range of the ids.
+fn candidate<'a>(blocks: &mut Blocks<'a>, ids: Ids<'_>) -> Option<(usize, &'a [u8; 64])> {
+    if cpu::has(cpu::AVX2) {
+        // SAFETY: the CPU has AVX2 and the kernel saves its registers.
+        unsafe { candidate_avx2(blocks, ids) }
+    } else {
+        blocks.find(|(_, block)| may_have(block, ids))
+    }
+}
+
+/// The same with SSE2, for one block.
 #[inline]
 fn may_have(block: &[u8; 64], ids: Ids<'_>) -> bool {
     use core::arch::x86_64::{
@@ -96,6 +110,30 @@ fn may_have(block: &[u8; 64], ids: Ids<'_>) -> bool {
         }
         _mm_movemask_epi8(any) != 0
     }
+}
+
+/// The same with AVX2, for all of them.
+#[target_feature(enable = "avx2")]
+fn candidate_avx2<'a>(blocks: &mut Blocks<'a>, ids: Ids<'_>) -> Option<(usize, &'a [u8; 64])> {
+    use core::arch::x86_64::{
+        __m256i, _mm256_and_si256, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_min_epu32, _mm256_or_si256,
+        _mm256_set1_epi32, _mm256_sub_epi32, _mm256_testz_si256,
+    };
+    let mask = _mm256_set1_epi32(TID_MASK as i32);
+    let first = _mm256_set1_epi32(ids.first as i32);
+    let span = _mm256_set1_epi32(ids.span as i32);
+    blocks.find(|(_, block)| {
+        let (halves, _) = block.as_chunks::<32>();
+        let [low, high] = [0, 1].map(|i| {
+            // SAFETY: each half has the 32 bytes that are loaded, and the load takes any alignment.
+            let words = unsafe { _mm256_loadu_si256(halves[i].as_ptr().cast::<__m256i>()) };
+            let relative = _mm256_sub_epi32(_mm256_and_si256(words, mask), first);
+            // The lesser one of both is the word's, unless that is above the range.
+            _mm256_cmpeq_epi32(_mm256_min_epu32(relative, span), relative)
+        });
+        let any = _mm256_or_si256(low, high);
+        _mm256_testz_si256(any, any) == 0
+    })
 }
 
 fn halves(word: u64) -> (u32, u32) {
@@ -178,6 +216,7 @@ fn musl_mutex(kind: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::Strategy;
     use std::vec::Vec;
 
     const TID: u32 = 28_252;
@@ -195,6 +234,30 @@ mod tests {
         let mut all = std::vec![0; 64];
         all[place..place + words.len()].copy_from_slice(words);
         all
+    }
+
+    proptest::proptest! {
+        /// Words near the ids, in blocks of others: both ways see the same blocks.
+        #[test]
+        fn both_ways_see_the_same_blocks(
+            words in proptest::collection::vec(
+                proptest::prop_oneof![0u32..9, TID - 3..TID + 9, (TID - 3..TID + 9).prop_map(|id| id | 3 << 30), proptest::num::u32::ANY],
+                0..200,
+            ),
+            span in 0u32..6,
+        ) {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let known = [TID, TID + span];
+            let ids = Ids::new(&known).unwrap();
+            let (blocks, _) = bytes.as_chunks::<64>();
+            let expected: Vec<usize> = (0..blocks.len()).filter(|at| may_have(&blocks[*at], ids)).collect();
+            let mut rest = blocks.iter().enumerate();
+            let seen: Vec<usize> = core::iter::from_fn(|| candidate(&mut rest, ids)).map(|(at, _)| at).collect();
+            proptest::prop_assert_eq!(&seen, &expected);
+            let near = |word: &u32| (word & TID_MASK).wrapping_sub(TID) <= span;
+            let naive: Vec<usize> = words.chunks_exact(16).enumerate().filter(|(_, b)| b.iter().any(near)).map(|(at, _)| at).collect();
+            proptest::prop_assert_eq!(seen, naive);
+        }
     }
 
     #[test]

@@ -44,6 +44,14 @@ fn avx2(lines: &[[u8; 64]]) -> bool {
     })
 }
 
+/// Begins to fetch the cache line at an address that will be read soon.
+#[inline]
+pub fn prefetch(address: *const u8) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch of any address, also of one where nothing is mapped, does nothing that the program could see.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,6 +39,7 @@ mod regions;
 mod report;
 mod resume;
 mod scratch;
+mod second;
 mod sink;
 mod special;
 mod start;

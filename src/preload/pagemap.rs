@@ -51,7 +51,7 @@ impl PageMap {
         let mut at = start;
         let mut ranges = [PageRegion::default(); 128];
         while at < end {
-            let (count, next) = self.scan(at, end, 1, &mut ranges);
+            let (count, next) = self.scan(at, end, 1, 0, &mut ranges);
             if self.how == How::Nothing {
                 return None;
             }
@@ -66,11 +66,17 @@ impl PageMap {
     /// Ranges of existing pages in `start..end`, in order: how many, and where the next call goes on. Pages that show the kernel's zero
     /// page do not count.
     pub fn next(&mut self, start: u64, end: u64, out: &mut Ranges) -> (usize, u64) {
-        self.scan(start, end, 0, out)
+        self.scan(start, end, 0, page::FILE | page::HUGE, out)
     }
 
-    /// The same, stopping after `most` pages if that is not zero and the kernel can.
-    fn scan(&mut self, start: u64, end: u64, most: u64, out: &mut Ranges) -> (usize, u64) {
+    /// The same for memory without a file: without [`page::FILE`], for which the kernel has to look at each page instead of its
+    /// entry in the page table. That takes four times as long.
+    pub fn next_anonymous(&mut self, start: u64, end: u64, out: &mut Ranges) -> (usize, u64) {
+        self.scan(start, end, 0, page::HUGE, out)
+    }
+
+    /// The same with the categories `tell`, stopping after `most` pages if that is not zero and the kernel can.
+    fn scan(&mut self, start: u64, end: u64, most: u64, tell: u64, out: &mut Ranges) -> (usize, u64) {
         let present = page::PRESENT | page::SWAPPED;
         loop {
             let guard = if self.how == How::ScanGuards { page::GUARD } else { 0 };
@@ -79,7 +85,7 @@ impl PageMap {
                     let scan = Scan {
                         any_of: present | guard,
                         none_of: page::PFNZERO,
-                        report: present | guard | page::FILE | page::HUGE,
+                        report: present | guard | tell,
                         max_pages: most,
                     };
                     match memory::scan_pages(self.fd, start, end, scan, out) {

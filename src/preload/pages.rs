@@ -5,6 +5,7 @@ use crate::memory_file::MemoryFile as Memory;
 use crate::message::Failure;
 use crate::pagemap::PageMap;
 use crate::scratch::Growing;
+use crate::second::Second;
 use image::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
 use image::format::{ObjectRun, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Span, region_flag};
 use image::plain::Plain;
@@ -23,6 +24,8 @@ pub struct Pages {
     pub guards: Growing<Span>,
     /// Bytes of page data so far.
     pub data_len: u64,
+    /// Helps to look for zeros.
+    pub second: Option<Second>,
 }
 
 /// What is found of one region besides its runs.
@@ -61,7 +64,7 @@ pub enum Contents<'a> {
 
 impl Pages {
     /// Opens the page map of this process.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(second: Option<Second>) -> Result<Self, Failure> {
         let memory = Failure::Scratch;
         Ok(Self {
             map: PageMap::open(),
@@ -69,6 +72,7 @@ impl Pages {
             loads: Growing::new().map_err(memory)?,
             guards: Growing::new().map_err(memory)?,
             data_len: 0,
+            second,
         })
     }
 
@@ -82,6 +86,7 @@ impl Pages {
         self.shadows.unmap();
         self.loads.unmap();
         self.guards.unmap();
+        self.second.map(Second::unmap);
     }
 
     /// Where a run at `address` can be read.
@@ -120,7 +125,7 @@ impl Pages {
         let whole = PageRegion { start: vma.start, end: vma.end, categories: page::PRESENT };
         while at < vma.end {
             let (count, next) = match contents {
-                Contents::Anonymous => self.map.next(at, vma.end, &mut ranges),
+                Contents::Anonymous => self.map.next_anonymous(at, vma.end, &mut ranges),
                 _ => {
                     ranges.fill(whole);
                     (1, vma.end)
@@ -161,7 +166,7 @@ impl Pages {
         let (mut at, end) = (region.vma.start, region.vma.end);
         let mut buf = [PageRegion::default(); 128];
         while at < end {
-            let (count, next) = self.map.next(at, end, &mut buf);
+            let (count, next) = self.map.next_anonymous(at, end, &mut buf);
             for part in buf.iter().take(count) {
                 if part.categories & page::GUARD != 0 {
                     found.flags |= region_flag::GUARDS;
@@ -265,17 +270,92 @@ impl Pages {
 
     /// Adds the pages of a range that are not zero.
     fn nonzero(&mut self, region: &mut RegionRuns, start: u64, end: u64, kind: u64) -> Result<(), Failure> {
+        /// From this length on, starting a thread costs next to nothing of what it saves.
+        const WORTH_A_THREAD: u64 = 8 << 20;
+        let Some(mut second) = self.second.take_if(|_| end - start >= WORTH_A_THREAD) else {
+            return self.nonzero_here(region, start, end, kind);
+        };
+        let middle = start + (end - start) / 2 / PAGE * PAGE;
+        let result = Bits::new((end - middle) / PAGE).and_then(|mut bits| {
+            let place = region.place(middle);
+            let search = || bits.set_nonzero(place);
+            second.both(search, || self.nonzero_here(region, start, middle, kind))?;
+            let result = bits.iter().try_for_each(|index| {
+                let at = middle + index * PAGE;
+                region.run(self, at, at + PAGE, kind)
+            });
+            bits.words.unmap();
+            result
+        });
+        self.second = Some(second);
+        result
+    }
+
+    /// The same, without the second thread.
+    fn nonzero_here(
+        &mut self,
+        region: &mut RegionRuns,
+        start: u64,
+        end: u64,
+        kind: u64,
+    ) -> Result<(), Failure> {
         let mut at = start;
         while at < end {
-            let readable = at - region.vma.start + region.copy;
             // SAFETY: the kernel says that these pages exist, and they can be read; or it is a copy.
-            let bytes = unsafe { core::slice::from_raw_parts(readable as *const u8, PAGE as usize) };
-            if !is_zero(bytes) {
+            if !unsafe { page_is_zero(region.place(at)) } {
                 region.run(self, at, at + PAGE, kind)?;
             }
             at += PAGE;
         }
         Ok(())
+    }
+}
+
+/// Whether the page at `address` is zero, in a series of pages.
+///
+/// # Safety
+///
+/// The page can be read.
+unsafe fn page_is_zero(address: u64) -> bool {
+    /// So far ahead the first line of a page is fetched, which mostly is all that is looked at. It would be waited for otherwise: no
+    /// CPU guesses what lies in the next page.
+    const AHEAD: u64 = 16 * PAGE;
+    image::zero::prefetch((address + AHEAD) as *const u8);
+    // SAFETY: the caller's promise.
+    is_zero(unsafe { core::slice::from_raw_parts(address as *const u8, PAGE as usize) })
+}
+
+/// Which pages of a range are not zero: one bit for each.
+struct Bits {
+    words: Growing<u64>,
+    pages: u64,
+}
+
+impl Bits {
+    /// None of `pages`.
+    fn new(pages: u64) -> Result<Self, Failure> {
+        let mut words = Growing::new().map_err(Failure::Scratch)?;
+        words.extend_zeros(pages.div_ceil(64) as usize).map_err(Failure::Scratch)?;
+        Ok(Self { words, pages })
+    }
+
+    /// Looks at the pages from `address` on, which can be read.
+    fn set_nonzero(&mut self, address: u64) {
+        for (word, index) in self.words.iter_mut().zip((0..self.pages).step_by(64)) {
+            for bit in 0..64.min(self.pages - index) {
+                // SAFETY: as for `Pages::nonzero`, which this is a part of.
+                let is_zero = unsafe { page_is_zero(address + (index + bit) * PAGE) };
+                *word |= u64::from(!is_zero) << bit;
+            }
+        }
+    }
+
+    /// Their numbers.
+    fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.pages)
+            .zip(self.words.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1)))
+            .filter(|(_, bit)| *bit != 0)
+            .map(|(index, _)| index)
     }
 }
 
@@ -301,6 +381,11 @@ struct RegionRuns {
 }
 
 impl RegionRuns {
+    /// Where the page at `address` can be read.
+    fn place(&self, address: u64) -> u64 {
+        address - self.vma.start + self.copy
+    }
+
     /// Whether the pages are read in a shadow.
     fn is_copied(&self) -> bool {
         self.copy != self.vma.start

@@ -8,7 +8,9 @@ use crate::process;
 use crate::regions::{self, Regions};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
+use crate::second::Second;
 use crate::sink::Sink;
+use core::ops::Range;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::{PF_W, Phdr};
@@ -28,7 +30,8 @@ pub fn write(
     sink: &mut Sink,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let mut pages = Pages::new()?;
+    let affinity = snapshot.threads.first().map_or(&[][..], |thread| scratch.blob(thread.affinity));
+    let mut pages = Pages::new(if job.is_helper { Second::new(affinity) } else { None })?;
     let regions = regions::find(snapshot, scratch, &mut pages)?;
     process::complete(&mut snapshot.process, job, scratch)?;
     let (layout, mut notes) = lay_out(job, snapshot, scratch, &pages, &regions)?;
@@ -58,13 +61,18 @@ pub fn write(
     for thread in snapshot.threads.iter() {
         ids.push(thread.tid).map_err(Failure::Scratch)?;
     }
-    let mut owners = Owners::new()?;
-    let sums = write_pages(out, &pages, &snapshot.contents.bytes, &ids, &mut owners, report)?;
+    let mut second = pages.second.take();
+    let data = Data::new(&pages, &snapshot.contents.bytes)?;
+    let mut check = Check::new(&data, Ids::new(&ids))?;
+    write_data(out, &data, &mut check, second.as_mut(), report)?;
+    let Check { sums, owners, .. } = check;
+    data.unmap();
     write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
     write_all(out, bytes_of_slice(&owners.table))?;
     ids.unmap();
     owners.table.unmap();
+    pages.second = second;
     regions::hide_again(snapshot);
     regions.unmap();
     pages.unmap();
@@ -107,56 +115,172 @@ fn lay_out(
     }
 }
 
-/// Writes the page data, and sums each chunk while it is in the cache.
-fn write_pages(
+/// From this much page data on, a thread of its own checks it.
+const WORTH_A_THREAD: u64 = 2 << 20;
+
+/// Writes the page data and checks it: with a second thread at the same time, else each chunk before it goes out, while it is in the cache.
+fn write_data(
     out: i32,
-    pages: &Pages,
-    objects: &[u8],
-    ids: &[u32],
-    owners: &mut Owners,
+    data: &Data<'_>,
+    check: &mut Check<'_>,
+    second: Option<&mut Second>,
     report: &mut Report,
-) -> Result<Growing<u32>, Failure> {
-    /// Parts of one writev(2) call: a chunk has at most 64 pages.
-    const PARTS: usize = (CHUNK / image::format::PAGE) as usize;
-    let mut sums = Growing::new().map_err(Failure::Scratch)?;
+) -> Result<(), Failure> {
+    /// Bytes of one call when the cache does not matter: few calls, and progress now and then.
+    const AT_ONCE: u64 = 4 << 20;
+    match second.filter(|_| data.pages.data_len >= WORTH_A_THREAD) {
+        Some(second) => {
+            let mut checked = Ok(());
+            let all = || checked = data.cuts(CHUNK).try_for_each(|part| check.look(&part));
+            let written = second.both(all, || write_parts(out, data, AT_ONCE, |_| Ok(()), report));
+            written.and(checked)
+        }
+        None => write_parts(out, data, CHUNK, |part| check.look(part), report),
+    }
+}
+
+/// Writes the page data in pieces of at most `len` bytes; each part of one goes by `see` first.
+fn write_parts(
+    out: i32,
+    data: &Data<'_>,
+    len: u64,
+    mut see: impl FnMut(&Part) -> Result<(), Failure>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    /// Parts of one writev(2) call (`IOV_MAX` is 1024); a chunk has at most 64 pages.
+    const PARTS: usize = 256;
     let mut parts = [IoVec { base: 0, len: 0 }; PARTS];
-    let mut used = 0;
-    let mut sum = 0;
-    let mut copies = Copies::new()?;
-    let ids = Ids::new(ids);
-    let by_address = pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT);
-    let pieces =
-        by_address.clone().map(|load| Piece { addr: pages.readable(load.p_vaddr), len: load.p_filesz });
-    let objects = Piece { addr: objects.as_ptr() as u64, len: objects.len() as u64 };
-    let mut loads = (0u64..).zip(by_address);
-    let mut load = loads.next();
-    for cut in Cutter::new(pieces.chain([objects]), CHUNK) {
-        while load.is_some_and(|(number, _)| number < cut.piece) {
-            load = loads.next();
-        }
-        let addr = copies.of_live(&cut);
-        // SAFETY: the run was found readable, in memory that nobody changes now; or it is a copy.
-        let bytes = unsafe { core::slice::from_raw_parts(addr as *const u8, cut.len as usize) };
-        sum = crc32c_append(sum, bytes);
-        // A thread can hold a lock only where it can write; what objects hold is not at this address, and others may see it.
-        let can_lock = |load: &Phdr| load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE;
-        if let Some(ids) = ids.filter(|_| load.is_some_and(|(_, load)| can_lock(load))) {
-            owners.find_in(bytes, pages.belongs(cut.addr), ids)?;
-        }
-        if let Some(part) = parts.get_mut(used) {
-            *part = IoVec { base: addr as usize, len: cut.len as usize };
+    let (mut used, mut written) = (0, 0);
+    for part in data.cuts(len) {
+        see(&part)?;
+        if let Some(place) = parts.get_mut(used) {
+            *place = IoVec { base: part.cut.addr as usize, len: part.cut.len as usize };
             used += 1;
         }
-        if cut.ends_chunk {
-            write_parts(out, parts.get_mut(..used).unwrap_or_default())?;
-            sums.push(sum).map_err(Failure::Scratch)?;
-            (used, sum) = (0, 0);
-            copies.clear();
-            report.progress(sums.len() as u64 * CHUNK);
+        written += part.cut.len;
+        if part.cut.ends_chunk || used == PARTS {
+            write_vector(out, parts.get_mut(..used).unwrap_or_default())?;
+            used = 0;
+            report.progress(written);
         }
     }
-    copies.buf.unmap();
-    Ok(sums)
+    Ok(())
+}
+
+/// All page data, in the order of the file.
+struct Data<'a> {
+    pages: &'a Pages,
+    /// The contents of objects, behind all others.
+    objects: &'a [u8],
+    /// Addresses whose contents change while they are written: the stack that the writer itself runs on is part of the image.
+    live: Range<u64>,
+    /// What was there before: what is summed must be what goes out.
+    copy: Growing<u8>,
+}
+
+/// A part of a chunk.
+struct Part {
+    cut: Cut,
+    /// What it is part of; `None` for the contents of objects.
+    load: Option<Phdr>,
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the run was found readable, in memory that nobody changes now; or it is a copy.
+        unsafe { core::slice::from_raw_parts(self.cut.addr as *const u8, self.cut.len as usize) }
+    }
+}
+
+impl<'a> Data<'a> {
+    /// No stack of ours is larger.
+    const STACK: u64 = crate::arrival::STACK as u64;
+
+    fn new(pages: &'a Pages, objects: &'a [u8]) -> Result<Self, Failure> {
+        let here = 0u8;
+        let here = (&raw const here) as u64;
+        let live = here.saturating_sub(Self::STACK)..here.saturating_add(Self::STACK);
+        let mut copy = Growing::<u8>::new().map_err(Failure::Scratch)?;
+        copy.extend_zeros(2 * Self::STACK as usize).map_err(Failure::Scratch)?;
+        let data = Self { pages, objects, live, copy };
+        for [_, part, _] in data.own_loads().map(|load| data.split(load)) {
+            let from = (part.addr - data.copy.as_ptr() as u64 + data.live.start) as *const u8;
+            // SAFETY: the run was found readable, and its part is inside the addresses that the copy has room for.
+            unsafe { core::ptr::copy_nonoverlapping(from, part.addr as *mut u8, part.len as usize) };
+        }
+        Ok(data)
+    }
+
+    fn unmap(self) {
+        self.copy.unmap();
+    }
+
+    /// The runs but those of objects.
+    fn own_loads(&self) -> impl Iterator<Item = &Phdr> + Clone + use<'_> {
+        self.pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT)
+    }
+
+    /// The places of a run's bytes: before what changes, the copy of that, and behind it.
+    fn split(&self, load: &Phdr) -> [Piece; 3] {
+        let start = self.pages.readable(load.p_vaddr);
+        let end = start + load.p_filesz;
+        let [from, to] = [self.live.start, self.live.end].map(|at| at.max(start).min(end));
+        let copy = from.wrapping_sub(self.live.start).wrapping_add(self.copy.as_ptr() as u64);
+        [(start, from - start), (copy, to - from), (to, end - to)].map(|(addr, len)| Piece { addr, len })
+    }
+
+    /// Where in the target's memory the bytes that are at `place` belong.
+    fn home(&self, place: u64) -> u64 {
+        let copy = self.copy.as_ptr() as u64;
+        let in_copy = (copy..copy + self.copy.len() as u64).contains(&place);
+        if in_copy { place - copy + self.live.start } else { self.pages.belongs(place) }
+    }
+
+    /// All of it, cut into pieces of `len` bytes.
+    fn cuts(&self, len: u64) -> impl Iterator<Item = Part> + '_ {
+        let objects = Piece { addr: self.objects.as_ptr() as u64, len: self.objects.len() as u64 };
+        let pieces = self.own_loads().flat_map(|load| self.split(load)).chain([objects]);
+        let mut loads = (0u64..).zip(self.own_loads());
+        let mut load = loads.next();
+        Cutter::new(pieces, len).map(move |cut| {
+            while load.is_some_and(|(number, _)| number < cut.piece / 3) {
+                load = loads.next();
+            }
+            Part { cut, load: load.map(|(_, load)| *load) }
+        })
+    }
+}
+
+/// What has to be known of all page data: its sums, and the owners of locks in it.
+struct Check<'a> {
+    data: &'a Data<'a>,
+    ids: Option<Ids<'a>>,
+    /// Sum of the present chunk, as far as it has gone by.
+    sum: u32,
+    sums: Growing<u32>,
+    owners: Owners,
+}
+
+impl<'a> Check<'a> {
+    fn new(data: &'a Data<'a>, ids: Option<Ids<'a>>) -> Result<Self, Failure> {
+        let sums = Growing::new().map_err(Failure::Scratch)?;
+        Ok(Self { data, ids, sum: 0, sums, owners: Owners::new()? })
+    }
+
+    /// Looks at the next part.
+    fn look(&mut self, part: &Part) -> Result<(), Failure> {
+        let bytes = part.bytes();
+        self.sum = crc32c_append(self.sum, bytes);
+        // A thread can hold a lock only where it can write; what objects hold is not at this address, and others may see it.
+        let can_lock = |load: &Phdr| load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE;
+        if let Some(ids) = self.ids.filter(|_| part.load.as_ref().is_some_and(can_lock)) {
+            self.owners.find_in(bytes, self.data.home(part.cut.addr), ids)?;
+        }
+        if part.cut.ends_chunk {
+            self.sums.push(core::mem::take(&mut self.sum)).map_err(Failure::Scratch)?;
+        }
+        Ok(())
+    }
 }
 
 /// The owners of locks that have gone by.
@@ -192,50 +316,8 @@ impl Owners {
     }
 }
 
-/// Copies of pages that change while they are written: the stack that the writer itself runs on is part of the image. What is summed
-/// must be what goes out.
-struct Copies {
-    /// As large as a chunk.
-    buf: Growing<u8>,
-    /// Bytes of it that hold copies of the present chunk.
-    used: usize,
-    /// An address on the stack.
-    here: u64,
-}
-
-impl Copies {
-    /// No stack of ours is larger.
-    const STACK: u64 = crate::arrival::STACK as u64;
-
-    fn new() -> Result<Self, Failure> {
-        let here = 0u8;
-        let mut buf = Growing::new().map_err(Failure::Scratch)?;
-        buf.extend_zeros(CHUNK as usize).map_err(Failure::Scratch)?;
-        Ok(Self { buf, used: 0, here: (&raw const here) as u64 })
-    }
-
-    /// Forgets the copies of a chunk.
-    fn clear(&mut self) {
-        self.used = 0;
-    }
-
-    /// Where to read a cut: in place, or from a copy if it is near the stack pointer.
-    fn of_live(&mut self, cut: &Cut) -> u64 {
-        let live = self.here.saturating_sub(Self::STACK)..self.here.saturating_add(Self::STACK);
-        if cut.addr >= live.end || cut.addr.saturating_add(cut.len) <= live.start {
-            return cut.addr;
-        }
-        let end = self.used + cut.len as usize;
-        let Some(copy) = self.buf.get_mut(self.used..end) else { return cut.addr };
-        self.used = end;
-        // SAFETY: the run was found readable, and overlaps with no mapping of ours.
-        unsafe { core::ptr::copy_nonoverlapping(cut.addr as *const u8, copy.as_mut_ptr(), copy.len()) };
-        copy.as_ptr() as u64
-    }
-}
-
 /// writev(2) until everything is written.
-fn write_parts(out: i32, parts: &mut [IoVec]) -> Result<(), Failure> {
+fn write_vector(out: i32, parts: &mut [IoVec]) -> Result<(), Failure> {
     let mut done = 0;
     while let Some(rest) = parts.get_mut(done..).filter(|rest| !rest.is_empty()) {
         let mut written = match fd::write_vector(out, rest) {
