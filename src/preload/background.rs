@@ -67,7 +67,54 @@ fn wants_foreground(job: &Job, snapshot: &Snapshot) -> bool {
     must_wait || job.pid == INIT || snapshot.process.subreaper != 0 || !job.is_helper
 }
 
-/// Starts the writer and waits until it has what it needs of the target. An error of clone(2) or pipe2(2) is returned as such: there is no
+/// What the helper says to the writer: to fetch what it did not get, and to say so ...
+const FETCH: u8 = b'f';
+/// ... and to write: the target runs again, or is about to.
+const WRITE: u8 = b'w';
+/// What the writer answers: it has fetched everything ...
+const FETCHED: u8 = b'!';
+/// ... or it cannot.
+const OUT_OF_REACH: u8 = b'?';
+
+/// A pipe: the end that is read from, and the other one.
+struct Pipe([i32; 2]);
+
+impl Pipe {
+    fn new() -> sys::Result<Self> {
+        Ok(Self(fd::pipe(open_flag::CLOEXEC)?))
+    }
+
+    fn close_reader(&self) {
+        let _ = fd::close(self.0[0]);
+    }
+
+    fn close_writer(&self) {
+        let _ = fd::close(self.0[1]);
+    }
+
+    fn say(&self, word: u8) -> bool {
+        fd::write(self.0[1], &[word]) == Ok(1)
+    }
+
+    /// `None` when the other process is gone.
+    fn hear(&self) -> Option<u8> {
+        let mut word = [0];
+        loop {
+            match fd::read(self.0[0], &mut word) {
+                Err(Errno::EINTR) => {}
+                Ok(1) => return word.first().copied(),
+                _ => return None,
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.close_reader();
+        self.close_writer();
+    }
+}
+
+/// Starts the writer, and sees to it that it has what it needs of the target. An error of clone(2) or pipe2(2) is returned as such: there is no
 /// writer, and nothing has happened.
 fn start(
     job: &Job,
@@ -77,29 +124,37 @@ fn start(
     sink: &mut Sink,
 ) -> sys::Result<Result<(), Stop>> {
     let Ok(special) = Special::open(scratch) else { return Err(Errno::EAGAIN) };
-    let [reader, ready] = fd::pipe(open_flag::CLOEXEC)?;
+    let (orders, answers) = (Pipe::new()?, Pipe::new()?);
     let previous = (LAST_PID.load(Ordering::Relaxed), LAST_START.load(Ordering::Relaxed));
     // SAFETY: the child uses raw system calls, the snapshot and its own stack only.
     let child = match unsafe { process::fork_silently() } {
         Ok(child) => child,
         Err(errno) => {
-            let _ = (fd::close(reader), fd::close(ready));
+            orders.close();
+            answers.close();
             special.close();
             return Err(errno);
         }
     };
     if child == 0 {
-        let _ = (fd::close(reader), fd::close(2));
-        if special.fetch(snapshot, scratch).is_err() {
-            let _ = fd::write(ready, b"?");
+        orders.close_writer();
+        answers.close_reader();
+        let _ = fd::close(2);
+        let mut order = orders.hear();
+        if order == Some(FETCH) {
+            let fetched = special.fetch(snapshot, scratch).is_ok();
+            answers.say(if fetched { FETCHED } else { OUT_OF_REACH });
+            order = orders.hear();
+        }
+        if order != Some(WRITE) {
+            // The helper does it itself, or has failed and told why.
             process::exit_group(1);
         }
+        orders.close_reader();
+        answers.close_writer();
         special.close();
         let _ = process::new_session();
         process::set_name(b"ckpt-writer\0");
-        report.target_runs();
-        let _ = fd::write(ready, b"!");
-        let _ = fd::close(ready);
         report.is_orphan = true;
         let result = writer::write(job, snapshot, scratch, sink, report);
         wait_for_previous(previous);
@@ -108,18 +163,28 @@ fn start(
     }
     LAST_PID.store(child, Ordering::Relaxed);
     LAST_START.store(time::now(time::clock::BOOTTIME)[0], Ordering::Relaxed);
-    let _ = fd::close(ready);
-    let mut byte = [0];
-    let said = fd::read(reader, &mut byte);
-    let _ = fd::close(reader);
-    match (said, byte) {
-        (Ok(1), [b'!']) => return Ok(Ok(())),
-        // Something of the target's memory is out of a child's reach.
-        (Ok(1), _) => return Err(Errno::EAGAIN),
-        _ => {}
+    orders.close_reader();
+    answers.close_writer();
+    if !special.is_nothing(child, snapshot, scratch) {
+        orders.say(FETCH);
+        match answers.hear() {
+            Some(FETCHED) => {}
+            // Something of the target's memory is out of a child's reach.
+            Some(_) => {
+                orders.close_writer();
+                answers.close_reader();
+                return Err(Errno::EAGAIN);
+            }
+            None => return Ok(writer_died(sink)),
+        }
     }
+    report.target_runs();
+    Ok(if orders.say(WRITE) { Ok(()) } else { writer_died(sink) })
+}
+
+fn writer_died(sink: &mut Sink) -> Result<(), Stop> {
     sink.discard();
-    Ok(Err(Failure::WriterDied.into()))
+    Err(Failure::WriterDied.into())
 }
 
 /// Gives a written image its name, or takes back what there is of it.

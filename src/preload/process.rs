@@ -13,6 +13,13 @@ use sys::fd::{self, open_flag};
 use sys::process::{self as ask, pr};
 use sys::time::{clock, now};
 
+/// Whether `/proc` knows this process by its number `own`: that of another PID namespace has other numbers.
+pub fn proc_has_number(own: u32) -> bool {
+    let mut buf = [0; 16];
+    let link = fd::read_link(fd::AT_FDCWD, b"/proc/self\0", &mut buf);
+    link.ok().and_then(decimal) == Some(u64::from(own))
+}
+
 /// What must be asked while the target stands still; [`complete`] adds the rest.
 pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
     let len = ask::current_dir(scratch.room()).map_err(|errno| Failure::Ask("getcwd", errno))?;

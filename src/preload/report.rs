@@ -25,8 +25,6 @@ pub struct Report {
     pub is_orphan: bool,
     /// When the signal arrived, in nanoseconds of `CLOCK_MONOTONIC`.
     started: u64,
-    /// How long the target stood still, in nanoseconds.
-    stopped: u64,
     /// When progress was told last.
     told: u64,
     /// Length of the image in bytes, and of its page data.
@@ -99,7 +97,6 @@ impl Report {
             refusals: 0,
             is_orphan: false,
             started,
-            stopped: 0,
             told: started,
             size: [0; 2],
         }
@@ -117,10 +114,12 @@ impl Report {
     }
 
     /// The target goes on from here.
-    pub fn target_runs(&mut self) {
-        self.stopped = now() - self.started;
+    pub fn target_runs(&self) {
+        if self.fd < 0 {
+            return;
+        }
         let mut line = Line::<64>::new();
-        line.text("running stop_us=").dec(self.stopped / 1000);
+        line.text("running stop_us=").dec((now() - self.started) / 1000);
         self.tell(&mut line);
     }
 
@@ -168,7 +167,7 @@ impl Report {
         let mut line = Line::<PIPE_BUF>::new();
         line.text("saved bytes=").dec(self.size[0]);
         line.text(" pages=").dec(self.size[1] / image::format::PAGE);
-        if self.stopped == 0 {
+        if !self.is_orphan {
             line.text(" stop_us=").dec(total / 1000);
         }
         line.text(" total_us=").dec(total / 1000);

@@ -1,8 +1,9 @@
 //! What a child of the target does not get: memory with `MADV_DONTFORK`, the contents of memory with `MADV_WIPEONFORK` (the random state of
 //! some libraries), and that memory is locked. The writer fetches it while the target still stands still.
 //!
-//! Most programs have none of it, and finding that out costs one number of `/proc/PID/status` on either side, and a look at the first page of
-//! each region. `/proc/PID/smaps` would tell directly, but takes 8 ms for each GiB.
+//! Most programs have none of it, and finding that out costs the size of the address space on either side, and a look at the first page of
+//! each region. `/proc/PID/smaps` would tell directly, but takes 8 ms for each GiB. The helper looks, because it is running already: the writer
+//! would have to be waited for.
 
 use crate::attributes;
 use crate::helper::{Snapshot, Stop};
@@ -10,11 +11,15 @@ use crate::maps::Vma;
 use crate::memory_file::MemoryFile;
 use crate::message::Failure;
 use crate::pagemap::PageMap;
+use crate::process::proc_has_number;
 use crate::scratch::Scratch;
 use image::fields;
-use image::format::region_flag;
+use image::format::{PAGE, region_flag};
+use image::number::take_decimal;
 use sys::fd::{self, open_flag};
+use sys::line::Line;
 use sys::memory::{self, PageRegion, advice, map, page, prot};
+use sys::process;
 
 /// The helper's view of the target, which the writer inherits: it must not depend on the right to look into another process.
 pub struct Special {
@@ -49,6 +54,27 @@ impl Special {
         let _ = fd::close(self.smaps);
     }
 
+    /// Called by the helper: whether the writer `child` has for certain got everything. `false` where the helper cannot tell.
+    pub fn is_nothing(&self, child: u32, snapshot: &Snapshot, scratch: &Scratch) -> bool {
+        if self.size.locked > 0 || !proc_has_number(process::pid()) || mapped(child) != Some(self.size.mapped) {
+            return false;
+        }
+        let open = |pid| {
+            let mut path = Line::<32>::new();
+            path.text("/proc/").dec(u64::from(pid)).text("/pagemap\0");
+            fd::open_at(fd::AT_FDCWD, path.as_bytes(), open_flag::RDONLY | open_flag::CLOEXEC, 0)
+        };
+        let mut its_pages = PageMap::of(self.pagemap);
+        let mut writers = PageMap::of(open(child).unwrap_or(-1));
+        let has_all = private_memory(snapshot, scratch).all(|vma| {
+            writers.has_any(vma.start, vma.end).is_some_and(|has| {
+                has || its_pages.has_any(vma.start, vma.end) == Some(false)
+            })
+        });
+        writers.close();
+        has_all
+    }
+
     /// Called by the writer while the target stands still: makes its own memory what the target's is, and notes the attributes that only the
     /// target's map shows.
     pub fn fetch(&self, snapshot: &mut Snapshot, scratch: &mut Scratch) -> Result<(), Stop> {
@@ -62,17 +88,16 @@ impl Special {
             snapshot.process.flags |= flags;
             snapshot.has_attributes = true;
         }
-        let result = snapshot.vmas.iter().filter(|vma| vma.shared == 0).try_for_each(|vma| {
-            if vma.flags & region_flag::DONTFORK != 0 {
-                map_again(vma)?;
-            } else if vma.ino != 0
-                || scratch.blob(vma.name).starts_with(b"[v")
-                || !self.is_wiped(vma, &mut own_pages, &mut its_pages)
-            {
-                return Ok(());
-            }
+        let absent = |vma: &&Vma| vma.shared == 0 && vma.flags & region_flag::DONTFORK != 0;
+        let mut result = snapshot.vmas.iter().filter(absent).try_for_each(|vma| {
+            map_again(vma)?;
             self.copy(vma, &mut its_pages)
         });
+        for vma in private_memory(snapshot, scratch).filter(|vma| !absent(vma)) {
+            if result.is_ok() && self.is_wiped(vma, &mut own_pages, &mut its_pages) {
+                result = self.copy(vma, &mut its_pages);
+            }
+        }
         own_pages.close();
         result
     }
@@ -120,6 +145,24 @@ impl Special {
         unsafe { memory::mprotect(vma.start, vma.end - vma.start, vma.prot) }.map_err(fail)?;
         Ok(())
     }
+}
+
+/// The regions of private memory without a file.
+fn private_memory<'a>(snapshot: &'a Snapshot, scratch: &'a Scratch) -> impl Iterator<Item = &'a Vma> {
+    let of_kernel = |vma: &Vma| scratch.blob(vma.name).starts_with(b"[v");
+    snapshot.vmas.iter().filter(move |vma| vma.shared == 0 && vma.ino == 0 && !of_kernel(vma))
+}
+
+/// Size of a process's address space in KiB, as `VmSize` (proc_pid_statm(5)).
+fn mapped(pid: u32) -> Option<u64> {
+    let mut path = Line::<32>::new();
+    path.text("/proc/").dec(u64::from(pid)).text("/statm\0");
+    let statm = fd::open_at(fd::AT_FDCWD, path.as_bytes(), open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
+    let mut text = [0; 128];
+    let len = fd::read(statm, &mut text);
+    let _ = fd::close(statm);
+    let (pages, _) = take_decimal(text.get(..len.ok()?)?)?;
+    Some(pages * (PAGE / 1024))
 }
 
 /// Maps a region that the child did not get.

@@ -3,11 +3,11 @@
 use super::Table;
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
+use crate::process::proc_has_number;
 use image::details::EpollItem;
 use image::fdinfo::{Line, LockLine, LockType, parse_line};
 use image::format::{Blob, Lock, NONE, Timer};
 use image::lines::{Lines, LinesError};
-use image::number::decimal;
 use image::plain::bytes_of;
 use sys::fd::{self, open_flag};
 use sys::{descriptor, process};
@@ -32,11 +32,7 @@ impl Target {
     /// `dir` is `/proc/PID`, or -1.
     pub fn new(pid: u32, dir: i32) -> Self {
         let own = process::pid();
-        // A /proc of another PID namespace has other numbers.
-        let mut buf = [0; 16];
-        let link = fd::read_link(fd::AT_FDCWD, b"/proc/self\0", &mut buf);
-        let is_ours = link.ok().and_then(decimal) == Some(u64::from(own));
-        Self { pid, own, dir: if is_ours { dir } else { -1 } }
+        Self { pid, own, dir: if proc_has_number(own) { dir } else { -1 } }
     }
 }
 
