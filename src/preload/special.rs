@@ -56,7 +56,8 @@ impl Special {
 
     /// Called by the helper: whether the writer `child` has for certain got everything. `false` where the helper cannot tell.
     pub fn is_nothing(&self, child: u32, snapshot: &Snapshot, scratch: &Scratch) -> bool {
-        if self.size.locked > 0 || !proc_has_number(process::pid()) || mapped(child) != Some(self.size.mapped) {
+        if self.size.locked > 0 || !proc_has_number(process::pid()) || mapped(child) != Some(self.size.mapped)
+        {
             return false;
         }
         let open = |pid| {
@@ -67,9 +68,9 @@ impl Special {
         let mut its_pages = PageMap::of(self.pagemap);
         let mut writers = PageMap::of(open(child).unwrap_or(-1));
         let has_all = private_memory(snapshot, scratch).all(|vma| {
-            writers.has_any(vma.start, vma.end).is_some_and(|has| {
-                has || its_pages.has_any(vma.start, vma.end) == Some(false)
-            })
+            writers
+                .has_any(vma.start, vma.end)
+                .is_some_and(|has| has || its_pages.has_any(vma.start, vma.end) == Some(false))
         });
         writers.close();
         has_all
