@@ -86,7 +86,9 @@ impl Pages {
         self.shadows.unmap();
         self.loads.unmap();
         self.guards.unmap();
-        self.second.map(Second::unmap);
+        if let Some(second) = self.second {
+            second.unmap();
+        }
     }
 
     /// Where a run at `address` can be read.
