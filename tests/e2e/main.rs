@@ -14,6 +14,7 @@ mod files;
 mod kernel;
 mod layout;
 mod memory;
+mod messages;
 mod obstacles;
 mod plan;
 mod process;
