@@ -1,6 +1,7 @@
 # make            build/libckpt.so, build/myrestart and build/ckpt
 # make demo       the main job on a real program: save, kill, restart (needs python3)
 # make check      everything that must hold before a change lands; what .ci/run runs
+# make check-programs  the tests of programs that come in large packages: java, node, go, numpy; installs them
 # make audit      the annotated trace of a save and a restart
 # make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
@@ -17,7 +18,7 @@ SOAK_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
 
-.PHONY: all demo check audit soak bench install deb clean
+.PHONY: all demo check check-programs audit soak bench install deb clean
 .DELETE_ON_ERROR:
 
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
@@ -36,6 +37,11 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	tests/run
+
+check-programs:
+	tests/setup programs
+	$(MAKE) all
+	tests/run --large
 
 audit: all
 	@$(TOOL) audit

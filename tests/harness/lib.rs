@@ -18,6 +18,7 @@ mod place;
 mod process;
 mod program;
 pub mod soak;
+mod unharmed;
 mod user;
 mod wait;
 
@@ -26,6 +27,7 @@ pub use image::Image;
 pub use place::Place;
 pub use process::{Outcome, Process};
 pub use program::{Program, compiled, tool, victims};
+pub use unharmed::unharmed;
 pub use user::User;
 pub use wait::wait;
 

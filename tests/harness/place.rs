@@ -4,6 +4,7 @@ use crate::{Artifact, Process, Program, User};
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Gid, Uid, chown};
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -136,8 +137,10 @@ impl Place {
     pub fn command_for(&self, program: &Program) -> Command {
         let file = self.executable(program);
         let mut command = self.command(&file);
-        if program.preload {
-            command.env("LD_PRELOAD", self.artifact(Artifact::Library));
+        let ours = program.preload.then(|| self.artifact(Artifact::Library));
+        let preloaded: Vec<_> = ours.iter().chain(&program.libraries).map(|path| path.as_os_str()).collect();
+        if !preloaded.is_empty() {
+            command.env("LD_PRELOAD", preloaded.join(OsStr::new(":")));
         }
         command.args(&program.args).envs(program.env.iter().map(|(name, value)| (name, value)));
         if let Some(input) = &program.input {

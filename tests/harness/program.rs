@@ -19,7 +19,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("su", "util-linux"),
     ("vim.basic", "vim"),
     ("groff", "groff-base"),
+    ("go", "golang-go"),
+    ("java", "openjdk-17-jdk-headless"),
+    ("node", "nodejs"),
     ("pkg-config", "pkgconf"),
+    ("redis-cli", "redis-tools"),
     ("script", "bsdutils"),
     ("systemd-analyze", "systemd"),
     ("unshare", "util-linux"),
@@ -37,6 +41,8 @@ pub struct Program {
     pub env: Vec<(OsString, OsString)>,
     /// Whether `libckpt.so` is preloaded.
     pub preload: bool,
+    /// Other libraries to preload, behind ours.
+    pub libraries: Vec<PathBuf>,
     /// A file of the working directory to be standard input; else `/dev/null`.
     pub input: Option<PathBuf>,
     /// Whether to copy the executable to the working directory and run it as `./NAME`.
@@ -64,7 +70,7 @@ impl Program {
 
     /// The executable at a path.
     pub fn at(file: PathBuf) -> Self {
-        Self { file, args: vec![], env: vec![], preload: true, input: None, copied: false }
+        Self { file, args: vec![], env: vec![], preload: true, libraries: vec![], input: None, copied: false }
     }
 
     /// One more argument.
@@ -82,6 +88,18 @@ impl Program {
     /// One more variable of the environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// One more library to preload: a file of the multiarch directory of Debian. Panics with the name of its package when it is not there.
+    #[track_caller]
+    pub fn library(mut self, name: &str, package: &str) -> Self {
+        let file = Path::new("/usr/lib/x86_64-linux-gnu").join(name);
+        assert!(
+            file.exists(),
+            "this test needs {name}: apt-get install {package} (tests/setup installs all of them)"
+        );
+        self.libraries.push(file);
         self
     }
 
@@ -159,8 +177,11 @@ fn compile(source: &Path, how: &str, headers: &[&str]) -> PathBuf {
     let compiler = tool(words.next().unwrap());
     // Libraries come behind what needs them.
     let (before, after): (Vec<&str>, Vec<&str>) = words.partition(|word| !word.starts_with("-l"));
-    let mut command = Command::new(compiler);
-    command.args(["-g", "-Wall", "-Wextra", "-Werror"]).args(before);
+    let mut command = Command::new(&compiler);
+    let warnings: &[&str] =
+        if compiler.ends_with("go") { &[] } else { &["-g", "-Wall", "-Wextra", "-Werror"] };
+    // For Go, `build` comes first.
+    command.args(before).args(warnings);
     let output = command.arg("-o").args([&fresh, source]).args(after).output().unwrap();
     assert!(
         output.status.success(),
