@@ -379,6 +379,33 @@ pub fn standard() -> [Own; 3] {
     })
 }
 
+/// The restarter may have a lower limit of descriptors than the process, or than what it needs for a moment besides: raises its own.
+/// The process gets the limit that it had, as one of its limits.
+///
+/// # Errors
+///
+/// [`Code::Limit`] where the process had a number that cannot be had here.
+pub fn make_room_for_descriptors(image: &Image) -> Result<'static, ()> {
+    /// Standard error, and what the plan uses for a moment.
+    const SPARE: usize = 8;
+    let wanted = image.descriptors().iter().map(|descriptor| u64::from(descriptor.number) + 1).max();
+    let wanted = wanted.unwrap_or(0).max(3);
+    let held = image.files().len() + 2 * image.objects().len() + image.open_files().len() + SPARE;
+    let [soft, hard] = sys::process::limit(sys::process::NOFILE).unwrap_or([u64::MAX; 2]);
+    let room = wanted + held as u64;
+    if room <= soft || room > hard && sys::process::set_limit(sys::process::NOFILE, [room, room]).is_ok() {
+        return Ok(());
+    }
+    // What is held for a moment may fit below the process's numbers.
+    let most = room.min(hard);
+    if wanted <= hard && (most <= soft || sys::process::set_limit(sys::process::NOFILE, [most, hard]).is_ok())
+    {
+        return Ok(());
+    }
+    let cause = "the process had a descriptor with a number above the hard limit here";
+    Err(Failure::new(Code::Limit, b"RLIMIT_NOFILE", cause, "raise it (ulimit -Hn)"))
+}
+
 /// A descriptor of standard error that the process's do not replace, for the line of a failure; 2 where there is none to be had.
 pub fn keep_stderr(image: &Image) -> i32 {
     let kept = sys::fd::control(2, fcntl::DUPFD_CLOEXEC, 3);

@@ -66,6 +66,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
     let standard = probe::standard();
+    probe::make_room_for_descriptors(&image)?;
     let stderr = probe::keep_stderr(&image);
     exit::speak_to(stderr);
     probe::check_filters(&image, name, options.force)?;

@@ -30,7 +30,7 @@ use crate::op::Op;
 use crate::plan::Builder;
 use found::{Found, Way};
 use image::details::{EpollItem, InotifyWatch, SocketOption};
-use image::format::{Descriptor, Limit, Lock, OpenFile, file_kind};
+use image::format::{Descriptor, Lock, OpenFile, file_kind};
 use image::read::Image;
 use sys::fd::{fcntl, open_flag};
 use sys::{Errno, Sysno};
@@ -40,8 +40,6 @@ pub use standard::Own;
 
 /// `FD_CLOEXEC` in [`Descriptor::flags`].
 const CLOEXEC: u32 = 1;
-/// Number of the limit of descriptors.
-const RLIMIT_NOFILE: usize = 7;
 
 /// How many ops the files of an image may take.
 pub fn bounds(image: &Image) -> usize {
@@ -171,7 +169,6 @@ impl<'a> Builder<'a, '_> {
         if self.inputs.stderr > 2 {
             self.numbers.hold(self.inputs.stderr)?;
         }
-        self.raise_limit()?;
         // First those that live on the restarter's own 0, 1, 2, before others take these numbers.
         self.keep_standard()?;
         // Standard error last: until then, what goes wrong is said on the restarter's own.
@@ -205,27 +202,6 @@ impl<'a> Builder<'a, '_> {
         self.roll_back()?;
         self.locks_and_owners()?;
         self.start_timerfds()
-    }
-
-    /// The restarter may have a lower limit of descriptors than the process.
-    fn raise_limit(&mut self) -> Result<'a, ()> {
-        let Some(highest) = self.inputs.image.descriptors().iter().map(|descriptor| descriptor.number).max()
-        else {
-            return Ok(());
-        };
-        let now = self.inputs.limits.get(RLIMIT_NOFILE).copied().unwrap_or_default();
-        // A few more for a moment, where that can be.
-        let wanted = u64::from(highest) + 8;
-        if wanted <= now.soft {
-            return Ok(());
-        }
-        if u64::from(highest) >= now.hard && !self.inputs.privileged {
-            let cause = "the process had a descriptor with a number above the hard limit here";
-            return Err(Failure::new(Code::Limit, b"RLIMIT_NOFILE", cause, "raise it (ulimit -Hn)"));
-        }
-        let hard = if self.inputs.privileged { now.hard.max(wanted) } else { now.hard };
-        let limit = self.keep(Limit { soft: wanted.min(hard), hard })?;
-        self.early(Op::zero(Sysno::prlimit64, [0, RLIMIT_NOFILE as u64, limit, 0]))
     }
 
     /// Makes `descriptor` a duplicate of number `from`.

@@ -1,6 +1,8 @@
 //! Every kind of descriptor comes back.
 
-use harness::{Place, Program, User, survives};
+use harness::{Place, Process, Program, User, survives};
+use nix::sys::resource::{Resource, setrlimit};
+use std::os::unix::process::CommandExt;
 
 macro_rules! survivors {
     ($($name:ident: $victim:literal;)*) => {$(
@@ -94,6 +96,33 @@ fn what_cannot_be_restored_is_refused_by_name() {
             place.write("err", b"");
             process.passes();
         }
-        assert!(tried > 0, "{kind}: no user may have one");
+        // Of these, an ordinary user has none.
+        let for_root = matches!(kind, "bpf" | "packet" | "device" | "block");
+        assert!(tried > 0 || for_root && User::ordinary() == User::Myself, "{kind}: no user may have one");
+    }
+}
+
+#[test]
+fn the_restarter_raises_its_own_limit_of_descriptors() {
+    const LIMIT: i32 = 79;
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("fd_many"));
+        process.ready();
+        let image = process.save();
+        process.kill();
+        let limited = |soft, hard| {
+            let mut command = image.command::<&str>([]);
+            // SAFETY: one system call between fork and exec.
+            unsafe { command.pre_exec(move || Ok(setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?)) };
+            command
+        };
+        if user == User::ordinary() {
+            let outcome = Process::spawn(&place, limited(64, 2000)).finish();
+            let said = place.text("restart.err");
+            assert_eq!(outcome.code(), LIMIT, "{said}");
+            assert!(said.contains("RLIMIT_NOFILE"), "{said}");
+        }
+        image.restart_by(limited(64, 4096)).passes();
     }
 }
