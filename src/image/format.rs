@@ -136,7 +136,7 @@ plain! {
 pub const SUMS_MAGIC: u32 = u32::from_le_bytes(*b"CSUM");
 
 plain! {
-    /// A word in the process's memory by which a libc's lock names the thread that holds it: its low 30 bits are the thread's id at the save. They
+    /// A word in the process's memory by which a libc's lock names the thread that holds it, or a libc a thread of its own: its low 30 bits are the thread's id at the save. They
     /// become the new id.
     pub struct Owner[16] {
         /// Address of the word, a multiple of 4.

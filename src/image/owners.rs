@@ -10,6 +10,8 @@
 //! | glibc `pthread_rwlock_t` | readers 4, writers 4, two futexes 8, zero 8, **writer 4**, shared 4, zero 16, flags 4 |
 //! | musl `pthread_mutex_t` | type 4, **lock 4**, waiters 4, pad 4, pad 4, count 4, list 16 |
 //!
+//! glibc keeps one more id, of the thread that carries out timers of `SIGEV_THREAD`: [`timer_thread`].
+//!
 //! Only recursive, error-checking, robust and priority-inheriting mutexes look at their owner; the others are left alone.
 
 use crate::cpu;
@@ -213,6 +215,18 @@ fn musl_mutex(kind: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Optio
     (plausible && is_address(around(24)?) && is_address(around(32)?)).then_some(())
 }
 
+/// Where in an aligned word of eight bytes of glibc's data the id of its thread for timers stands: `__timer_helper_tid` beside `__timer_helper_once`
+/// (sysdeps/unix/sysv/linux/timer_routines.c), in the order that the compiler chose.
+pub fn timer_thread(word: u64, tid: u32) -> Option<u64> {
+    /// A `pthread_once_t` of something that was done.
+    const DONE: u32 = 2;
+    match halves(word) {
+        (first, DONE) if first == tid => Some(0),
+        (DONE, second) if second == tid => Some(4),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,5 +325,15 @@ mod tests {
         let before = |at: isize| (at == -8).then_some(1 | 1 << 32);
         find(&bytes, Ids::new(&ids).unwrap(), before, |at, thread| all.push((at, thread)));
         assert_eq!(all, [(0, 0)]);
+    }
+
+    #[test]
+    fn the_id_of_the_thread_for_timers_stands_beside_what_says_that_it_was_started() {
+        let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        assert_eq!(timer_thread(word(TID, 2), TID), Some(0));
+        assert_eq!(timer_thread(word(2, TID), TID), Some(4));
+        for other in [word(TID, 0), word(TID + 1, 2), word(1, TID), word(TID, 1)] {
+            assert_eq!(timer_thread(other, TID), None);
+        }
     }
 }

@@ -45,6 +45,7 @@ mod special;
 mod start;
 mod thread;
 mod threads;
+mod timer_threads;
 mod timers;
 mod writer;
 mod xstate;

@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use crate::second::Second;
 use crate::sink::Sink;
+use crate::timer_threads;
 use core::ops::Range;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
@@ -65,7 +66,8 @@ pub fn write(
     let data = Data::new(&pages, &snapshot.contents.bytes)?;
     let mut check = Check::new(&data, Ids::new(&ids))?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
-    let Check { sums, owners, .. } = check;
+    let Check { sums, mut owners, .. } = check;
+    owners.find_timer_threads(snapshot)?;
     data.unmap();
     write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
@@ -311,6 +313,23 @@ impl Owners {
             }
             count += 1;
         });
+        self.count(count)
+    }
+
+    /// Adds what is no lock: the id that glibc keeps of its thread for timers.
+    fn find_timer_threads(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let mut count = self.used;
+        timer_threads::find(snapshot, |addr, thread| {
+            if let Some(owner) = self.table.get_mut(count) {
+                *owner = Owner { addr, thread, reserved: 0 };
+            }
+            count += 1;
+        });
+        self.count(count)
+    }
+
+    /// So many were found, if there is room for them.
+    fn count(&mut self, count: usize) -> Result<(), Failure> {
         self.used = count;
         if count > self.table.len() { Err(Failure::Locks) } else { Ok(()) }
     }

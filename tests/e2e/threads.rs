@@ -13,6 +13,28 @@ fn locks_that_are_held_know_their_owner() {
 }
 
 #[test]
+fn locks_barriers_and_cancellation_between_threads() {
+    survives("thread_locks");
+    survives("thread_locks_musl");
+}
+
+#[test]
+fn threads_of_musl() {
+    survives("threads_musl");
+}
+
+#[test]
+fn timers_that_start_threads_or_signal_one() {
+    survives("thread_timers");
+    survives("thread_timers_musl");
+}
+
+#[test]
+fn threads_that_wait_for_signals() {
+    survives("thread_signalfd");
+}
+
+#[test]
 fn a_thousand_threads() {
     survives("thousand");
 }
