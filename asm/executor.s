@@ -8,6 +8,7 @@
 # Registers while it runs:
 #   r12   the Record of this thread
 #   r13   the present Op
+#   ebx   how often it may still be tried
 #   rax   number, then result of the system call
 #   rdi rsi rdx r10 r8 r9   arguments
 #   rcx r11                 lost in the system call
@@ -28,7 +29,8 @@ ckpt_executor:
         mov     r13, [r12 + {RECORD_OPS}]       # the first op
 2:      cmp     r13, [r12 + {RECORD_END}]
         je      6f                              # all done: become the thread
-        movzx   eax, word ptr [r13 + {OP_NR}]
+        mov     ebx, {CHILD_TRIES}
+8:      movzx   eax, word ptr [r13 + {OP_NR}]
         mov     rdi, [r13 + {OP_ARGS}]
         mov     rsi, [r13 + {OP_ARGS} + 8]
         mov     rdx, [r13 + {OP_ARGS} + 16]
@@ -47,7 +49,7 @@ ckpt_executor:
         jmp     2b
 
 4:      cmp     rax, -4095                      # -4095 to -1, as unsigned numbers the highest, are errors
-        jae     5f
+        jae     9f
         cmp     ecx, {CHECK_CHILD}
         jne     3b                              # success is enough
         test    rax, rax
@@ -55,6 +57,14 @@ ckpt_executor:
         mov     r12, [r13 + {OP_EXPECT}]        # the child: its own record
         mov     r13, [r12 + {RECORD_OPS}]       # and its first op
         jmp     2b
+
+# The id that a thread is to have stays in use for some microseconds after the thread that had it is gone for all to see.
+9:      cmp     ecx, {CHECK_CHILD}
+        jne     5f
+        cmp     rax, -{EEXIST}
+        jne     5f
+        dec     ebx
+        jnz     8b                              # once more
 
 # An op failed. Its line has three places for the number of the error, two bytes before the end of the line and the newline.
 # At this point rax is the result, r13 the op.

@@ -46,6 +46,10 @@ pub struct Record {
 
 /// Room for the text of a [`FailureLine`].
 const TEXT: usize = 188;
+/// How often the executor tries to start a thread whose id is in use: about a second.
+const CHILD_TRIES: u32 = 50_000;
+/// `EEXIST` of errno(3), for the executor.
+const EEXIST: i32 = 17;
 /// No system call has this number.
 const NO_CALL: u16 = u16::MAX;
 
@@ -90,6 +94,8 @@ global_asm!(
     CHECK_EXACT = const Check::Exact as u8,
     CHECK_ANY = const Check::Any as u8,
     CHECK_CHILD = const Check::Child as u8,
+    CHILD_TRIES = const CHILD_TRIES,
+    EEXIST = const EEXIST,
     LINE_LEN = const offset_of!(FailureLine, len),
     LINE_TEXT = const offset_of!(FailureLine, text),
     LINE_SIZE = const size_of::<FailureLine>(),

@@ -3,6 +3,7 @@
 //! ```text
 //! options    the command line
 //! probe      opens the image, looks at this process: everything that can be refused is refused here
+//! keep       --pid=keep: a child that gets the old id, and what stays in its parent
 //! plan       image + facts -> an array of system calls; pure
 //! execute    carries the plan out: early ops in Rust (pages by load.rs), late ops in asm/executor.s
 //! print      the plan in strace's notation
@@ -20,6 +21,7 @@ pub mod arena;
 pub mod execute;
 pub mod exit;
 pub mod files;
+pub mod keep;
 pub mod load;
 pub mod objects;
 pub mod op;

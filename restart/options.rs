@@ -40,6 +40,18 @@ pub enum Target<'a> {
     Own(u32),
 }
 
+/// Which process id the process gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pid {
+    /// The restarter's.
+    #[default]
+    New,
+    /// The one that it had: here, or where that needs a privilege, in a PID namespace of its own.
+    Keep,
+    /// The one that it had, in a PID namespace of its own.
+    Namespace,
+}
+
 /// How many `--fd` there may be.
 const REDIRECTIONS: usize = 32;
 
@@ -60,6 +72,8 @@ pub struct Options<'a> {
     pub roll_back: bool,
     /// What becomes of files that are not there.
     pub missing: Missing,
+    /// Which process id.
+    pub pid: Pid,
     /// Descriptors that are to be something else.
     redirections: [Option<(u32, Target<'a>)>; REDIRECTIONS],
 }
@@ -89,6 +103,11 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
                 /dev/null (default: refuse)
   --rollback-files
                 cut files that the process had open for writing back to their length at the save
+  --pid=new|keep|namespace
+                the process id: a new one (default); that of the saved process, with its threads'
+                ids, here if myrestart has CAP_CHECKPOINT_RESTORE, else in a PID namespace;
+                always in a PID namespace. myrestart then waits for the program, passes signals
+                to it, and ends as it does
   --help        print this
   --version     print the version
 
@@ -167,6 +186,13 @@ fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
             b"null" => Missing::Null,
             _ => return Err(usage(bytes, "not one of refuse, create, null")),
         };
+    } else if let Some(what) = bytes.strip_prefix(b"--pid=") {
+        options.pid = match what {
+            b"new" => Pid::New,
+            b"keep" => Pid::Keep,
+            b"namespace" => Pid::Namespace,
+            _ => return Err(usage(bytes, "not one of new, keep, namespace")),
+        };
     } else if let Some(redirection) = whole.strip_prefix(b"--fd=") {
         redirect(options, redirection)?;
     } else {
@@ -230,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn process_id_is_new_unless_asked_for() {
+        let pid = |args: &[&'static CStr]| run(args).map(|options| options.pid);
+        assert_eq!(pid(&[c"x"]), Ok(Pid::New));
+        assert_eq!(pid(&[c"--pid=keep", c"x"]), Ok(Pid::Keep));
+        assert_eq!(pid(&[c"--pid=namespace", c"x"]), Ok(Pid::Namespace));
+        assert_eq!(pid(&[c"--pid=keep", c"--pid=new", c"x"]), Ok(Pid::New));
+    }
+
+    #[test]
     fn help_needs_no_image() {
         assert_eq!(run(&[c"--help"]).map(|o| o.mode), Ok(Mode::Help));
         assert_eq!(run(&[c"-V"]).map(|o| o.mode), Ok(Mode::Version));
@@ -243,6 +278,7 @@ mod tests {
             (&[c"--jobs", c"x"], b"--jobs"),
             (&[c"-x"], b"-x"),
             (&[c"--missing-files=what", c"x"], b"--missing-files=what"),
+            (&[c"--pid=1", c"x"], b"--pid=1"),
             (&[c"--fd", c"3", c"x"], b"3\0"),
             (&[c"--fd", c"3=&3", c"x"], b"3=&3\0"),
             (&[c"--fd"], b""),

@@ -224,6 +224,7 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::sched_setattr => &[Int, Struct, Int],
         Sysno::ioprio_set => &[One(&[(1, "IOPRIO_WHO_PROCESS")], "IOPRIO_WHO_???"), Int, IoPriority],
         Sysno::membarrier => &[MEMBARRIER, Int],
+        Sysno::capset => &[Struct, Struct],
         Sysno::set_tid_address => &[Addr],
         Sysno::set_robust_list => &[Addr, Dec],
         Sysno::rseq => &[Addr, Hex, Int, Hex],

@@ -4,10 +4,11 @@ use crate::arena::Arena;
 use crate::execute;
 use crate::exit::{self, Code, Failure, Result};
 use crate::files::{self, Own};
+use crate::keep::{self, Kept};
 use crate::load::{self, Loader, Stack};
 use crate::objects;
 use crate::op::Op;
-use crate::options::{HELP, Mode, Options};
+use crate::options::{HELP, Mode, Options, Pid};
 use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
 use crate::present::Present;
@@ -59,10 +60,16 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     if options.mode == Mode::Restart {
         // A signal that is meant for the process waits until the process is there.
         let _ = sys::signal::set_mask(u64::MAX);
+        forget_timers();
     }
     let opened = probe::open_image(name)?;
     probe::check_machine(&opened, name, options.force)?;
     let Opened { fd, image, .. } = opened;
+    let kept = match options.mode {
+        // From here on this may be another process.
+        Mode::Restart => keep::keep(&image, options.pid, options.force)?,
+        _ => Kept { threads: options.pid != Pid::New, ..Kept::default() },
+    };
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
     let standard = probe::standard();
@@ -98,6 +105,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
         layout,
         loader.scratch,
         affinity,
+        kept,
         &mut arena,
     )?;
     let mut plan = plan::make(inputs, &mut arena)?;
@@ -107,8 +115,25 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     execute::prepare(&mut plan, loader.sums.owners(), &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
+    if kept.threads {
+        keep::thread_ids_are_free(&image)?;
+    }
     // SAFETY: the early ops were carried out, and put the executor at the start of the hole.
     Err(unsafe { execute::late(&plan, layout.hole.start) })
+}
+
+/// Interval timers live on through execve(2): one that whoever started this program had set must not ring in the process.
+fn forget_timers() {
+    const SIGALRM_VTALRM_PROF: u64 = 1 << 13 | 1 << 25 | 1 << 26;
+    sys::process::stop_interval_timers();
+    while let Ok((signal, info)) = sys::signal::take(SIGALRM_VTALRM_PROF) {
+        let [_, _, _, _, _, _, _, _, code @ .., _] = info.first_chunk::<13>().copied().unwrap_or_default();
+        if i32::from_le_bytes(code) <= 0 {
+            // Somebody sent it, and means the process.
+            let _ = sys::signal::queue_process(sys::process::pid(), signal, &info);
+            return;
+        }
+    }
 }
 
 /// Closes every descriptor above 2 but the image's, which becomes 3.
@@ -230,6 +255,7 @@ fn inputs<'a>(
     layout: Layout,
     scratch: u64,
     affinity: &[u8],
+    kept: Kept,
     arena: &mut Arena<'static>,
 ) -> Result<'a, Inputs<'static>> {
     let backings = probe::open_backings(image, arena)?;
@@ -256,7 +282,7 @@ fn inputs<'a>(
         backings,
         objects,
         limits: probe::limits(),
-        privileged: may(capability::SYS_RESOURCE),
+        privileged: may(capability::SYS_RESOURCE) && !kept.namespace,
         standard,
         stderr,
         has_terminal: probe::has_terminal(),
@@ -275,7 +301,8 @@ fn inputs<'a>(
         lazy: options.lazy,
         scratch,
         executor: execute::executor_code(),
-        pid: sys::process::pid(),
+        pid: if kept.threads { image.process().pid } else { sys::process::pid() },
+        kept,
     })
 }
 

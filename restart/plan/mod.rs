@@ -23,6 +23,7 @@ use crate::execute::Record;
 use crate::exit::Result;
 use crate::files::found::Found;
 use crate::files::{self, Numbers, Own};
+use crate::keep::Kept;
 use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
@@ -112,6 +113,8 @@ pub struct Inputs<'a> {
     pub executor: &'a [u8],
     /// Process id of this process.
     pub pid: u32,
+    /// What `--pid=keep` came to.
+    pub kept: Kept,
 }
 
 impl<'a> Inputs<'a> {
@@ -147,6 +150,7 @@ impl<'a> Inputs<'a> {
             scratch: 0,
             executor: &[],
             pid: 0,
+            kept: Kept::default(),
         }
     }
 }

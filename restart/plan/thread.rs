@@ -6,7 +6,7 @@ use crate::exit::Result;
 use crate::op::Op;
 use image::format::Thread;
 use sys::Sysno;
-use sys::process::pr;
+use sys::process::{CloneArgs, pr};
 
 /// Stack for the first steps of each thread in libckpt, in bytes: the resume contract asks for 4 KiB.
 pub(super) const STACK: usize = 8192;
@@ -32,24 +32,6 @@ mod clone_flag {
     pub const PARENT_SETTID: u64 = 0x100000;
     pub const CHILD_CLEARTID: u64 = 0x200000;
 }
-
-/// `struct clone_args`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-const _: () = assert!(size_of::<CloneArgs>() == 88);
 
 /// `struct sched_attr` (include/uapi/linux/sched/types.h), 56 bytes.
 #[repr(C)]
@@ -97,6 +79,7 @@ impl<'a> Builder<'a, '_> {
             // From here on, nothing can become executable.
             self.late(Op::zero(Sysno::prctl, [u64::from(pr::SET_MDWE), u64::from(mdwe), 0, 0, 0]))?;
         }
+        self.drop_capabilities()?;
         if self.inputs.stderr > 2 {
             self.late(Op::zero(Sysno::close, [self.inputs.stderr as u64]))?;
         }
@@ -109,9 +92,21 @@ impl<'a> Builder<'a, '_> {
             }
             self.registrations(&thread)?;
             self.thread_attributes(&thread, Some(&leader))?;
+            self.drop_capabilities()?;
             self.record(index, &thread, first)?;
         }
         Ok(())
+    }
+
+    /// What a user namespace or the file of the restarter gave, which the process did not have. Each thread has capabilities of its own.
+    fn drop_capabilities(&mut self) -> Result<'a, ()> {
+        if !self.inputs.kept.drops_capabilities {
+            return Ok(());
+        }
+        // The header, and twice effective, permitted and inheritable: none.
+        let header = self.keep([sys::process::CAPABILITY_VERSION, 0])?;
+        let none = self.keep([0u32; 6])?;
+        self.late(Op::zero(Sysno::capset, [header, none]))
     }
 
     /// Addresses that the kernel keeps for a thread.
@@ -143,6 +138,8 @@ impl<'a> Builder<'a, '_> {
         if parent_tid != 0 {
             flags |= clone_flag::PARENT_SETTID;
         }
+        let kept = self.inputs.kept.threads;
+        let set_tid = if kept { self.keep(thread.tid)? } else { 0 };
         let args = CloneArgs {
             flags,
             child_tid: thread.tid_address,
@@ -150,6 +147,8 @@ impl<'a> Builder<'a, '_> {
             stack: self.stacks + (index * STACK) as u64,
             stack_size: STACK as u64,
             tls: thread.fs_base,
+            set_tid,
+            set_tid_size: u64::from(kept),
             ..CloneArgs::default()
         };
         let args = self.keep(args)?;

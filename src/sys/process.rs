@@ -57,6 +57,12 @@ pub fn gid() -> u32 {
     unsafe { sc!(getgid) }.unwrap_or(0) as u32
 }
 
+/// Effective group id.
+pub fn effective_gid() -> u32 {
+    // SAFETY: no arguments; cannot fail.
+    unsafe { sc!(getegid) }.unwrap_or(0) as u32
+}
+
 /// exit_group(2): ends every thread of the process.
 pub fn exit_group(code: i32) -> ! {
     loop {
@@ -180,6 +186,15 @@ pub fn interval_timer(which: u32) -> Result<[i64; 4]> {
     Ok(timer)
 }
 
+/// setitimer(2) of all three interval timers: none runs any more.
+pub fn stop_interval_timers() {
+    let never = [0i64; 4];
+    for which in 0..3 {
+        // SAFETY: the kernel reads one `struct itimerval`.
+        let _ = unsafe { sc!(setitimer, which, &raw const never, 0) };
+    }
+}
+
 /// getcwd(2): the path with its NUL. Starts with `(unreachable)` when it is outside the root.
 pub fn current_dir(buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes.
@@ -226,6 +241,123 @@ pub fn wait_for(pid: u32) -> Result<i32> {
 pub unsafe fn fork_silently() -> Result<u32> {
     // SAFETY: without CLONE_VM the child goes on with a copy of this very stack.
     unsafe { sc!(clone, 0, 0, 0, 0, 0) }.map(|pid| pid as u32)
+}
+
+/// `struct clone_args` (include/uapi/linux/sched.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CloneArgs {
+    /// `CLONE_` flags.
+    pub flags: u64,
+    /// Where a descriptor of the child is written.
+    pub pidfd: u64,
+    /// Where the child's id is kept in its memory.
+    pub child_tid: u64,
+    /// Where the child's id is written for its parent.
+    pub parent_tid: u64,
+    /// Signal to the parent when the child ends.
+    pub exit_signal: u64,
+    /// Lowest byte of its stack; zero: a copy of the caller's.
+    pub stack: u64,
+    /// Bytes of its stack.
+    pub stack_size: u64,
+    /// FS base.
+    pub tls: u64,
+    /// Address of the ids that it is to have, one for each PID namespace from the innermost one.
+    pub set_tid: u64,
+    /// Number of them.
+    pub set_tid_size: u64,
+    /// Descriptor of a cgroup.
+    pub cgroup: u64,
+}
+const _: () = assert!(size_of::<CloneArgs>() == 88);
+
+/// clone3(2) as fork(2), with SIGCHLD at its end; with `pid`, the child gets that id in the PID namespace of its own. Returns the child's
+/// id, and zero in the child.
+///
+/// # Errors
+///
+/// `EEXIST` when the id is in use, `EPERM` without CAP_CHECKPOINT_RESTORE over the namespace, `EINVAL` when ids do not go that far.
+///
+/// # Safety
+///
+/// As fork(2) in a program with threads: the child uses only what is async-signal-safe.
+pub unsafe fn fork_as(pid: Option<u32>) -> Result<u32> {
+    const SIGCHLD: u64 = 17;
+    let id = pid.unwrap_or(0);
+    let set_tid = if pid.is_some() { &raw const id as u64 } else { 0 };
+    let set_tid_size = u64::from(pid.is_some());
+    let args = CloneArgs { exit_signal: SIGCHLD, set_tid, set_tid_size, ..CloneArgs::default() };
+    // SAFETY: the kernel reads the arguments; without CLONE_VM the child goes on with a copy of this very stack.
+    unsafe { sc!(clone3, &raw const args, size_of::<CloneArgs>()) }.map(|pid| pid as u32)
+}
+
+/// Namespaces of unshare(2) (include/uapi/linux/sched.h).
+pub mod namespace {
+    #![allow(missing_docs)]
+    pub const MOUNT: u32 = 0x0002_0000;
+    pub const USER: u32 = 0x1000_0000;
+    pub const PID: u32 = 0x2000_0000;
+}
+
+/// unshare(2): new namespaces for the caller; a PID namespace for its children.
+pub fn unshare(namespaces: u32) -> Result<()> {
+    // SAFETY: namespaces only, no memory.
+    unsafe { sc!(unshare, namespaces) }.map(drop)
+}
+
+/// Mounts a fresh proc(5), of the caller's PID namespace, on `/proc` of its mount namespace, and keeps that from other mount namespaces.
+pub fn mount_proc() -> Result<()> {
+    const MS_NOSUID_NODEV_NOEXEC: u32 = 2 | 4 | 8;
+    const MS_REC_SLAVE: u32 = 1 << 14 | 1 << 19;
+    // SAFETY: the kernel reads the strings.
+    unsafe {
+        sc!(mount, 0, c"/".as_ptr(), 0, MS_REC_SLAVE, 0)?;
+        sc!(mount, c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), MS_NOSUID_NODEV_NOEXEC, 0)
+    }
+    .map(drop)
+}
+
+/// setpgid(2).
+pub fn set_group(pid: u32, group: u32) -> Result<()> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(setpgid, pid, group) }.map(drop)
+}
+
+/// wait4(2) with `WNOHANG` and `WUNTRACED`: the wait status of a child that has ended or stopped, if it has.
+pub fn news_of(pid: u32) -> Result<Option<i32>> {
+    const WNOHANG_WUNTRACED: u32 = 1 | 2;
+    let mut status = 0i32;
+    // SAFETY: the kernel writes one int.
+    let changed = unsafe { sc!(wait4, pid, &raw mut status, WNOHANG_WUNTRACED, 0) }?;
+    Ok((changed != 0).then_some(status))
+}
+
+/// wait4(2) for all children, of which the kernel takes care itself (SIGCHLD is ignored): comes back when there is none left.
+pub fn wait_for_all() {
+    // SAFETY: no status is written.
+    while unsafe { sc!(wait4, -1i32, 0, 0, 0) } != Err(Errno::ECHILD) {}
+}
+
+/// Whether there is any child.
+pub fn has_children() -> bool {
+    const WNOHANG: u32 = 1;
+    // SAFETY: no status is written.
+    let result = unsafe { sc!(wait4, -1i32, 0, WNOHANG, 0) };
+    result != Err(Errno::ECHILD)
+}
+
+/// kill(2) with no signal: whether a process or a thread has this id.
+pub fn exists(id: u32) -> bool {
+    // SAFETY: no memory is involved.
+    let result = unsafe { sc!(kill, id, 0) };
+    result != Err(Errno::ESRCH)
+}
+
+/// kill(2) of a process group; zero is the caller's own.
+pub fn send_group(group: u32, signal: u32) {
+    // SAFETY: no memory is involved.
+    let _ = unsafe { sc!(kill, (group as i32).wrapping_neg(), signal) };
 }
 
 /// kcmp(2) of two descriptors of processes: whether they are the same open file description.
@@ -281,10 +413,12 @@ pub mod capability {
     pub const CHECKPOINT_RESTORE: u32 = 40;
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h).
+pub const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
 /// capget(2): the effective capabilities of the caller, a bit for each.
 pub fn capabilities() -> Result<u64> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = [VERSION_3, 0];
+    let header = [CAPABILITY_VERSION, 0];
     // Effective, permitted, inheritable; the low halves, then the high ones.
     let mut sets = [0u32; 6];
     // SAFETY: the kernel reads the header and writes two triples of numbers.

@@ -65,6 +65,18 @@ pub unsafe fn set_action(signal: u32, new: &Action) -> Result<()> {
     unsafe { sc!(rt_sigaction, signal, core::ptr::from_ref(new), 0, SET_BYTES) }.map(drop)
 }
 
+/// `SIG_DFL`, for [`set_simple`].
+pub const DEFAULT: usize = 0;
+/// `SIG_IGN`, for [`set_simple`].
+pub const IGNORE: usize = 1;
+
+/// rt_sigaction(2) with [`DEFAULT`] or [`IGNORE`].
+pub fn set_simple(signal: u32, how: usize) {
+    let action = Action { handler: how.min(IGNORE), ..Action::default() };
+    // SAFETY: there is no handler.
+    let _ = unsafe { set_action(signal, &action) };
+}
+
 /// rt_sigprocmask(2) with SIG_SETMASK; returns the old mask.
 pub fn set_mask(mask: u64) -> Result<u64> {
     const SIG_SETMASK: u32 = 2;
@@ -106,6 +118,14 @@ pub fn take(set: u64) -> Result<(u32, Info)> {
     let zero = [0i64; 2];
     // SAFETY: the kernel reads the set and the time, and writes one `siginfo_t`.
     let signal = unsafe { sc!(rt_sigtimedwait, &raw const set, &raw mut info, &raw const zero, SET_BYTES) }?;
+    Ok((signal as u32, info))
+}
+
+/// rt_sigtimedwait(2) without a limit: the next signal of `set`, which is blocked.
+pub fn next(set: u64) -> Result<(u32, Info)> {
+    let mut info = [0; 128];
+    // SAFETY: the kernel reads the set, and writes one `siginfo_t`.
+    let signal = unsafe { sc!(rt_sigtimedwait, &raw const set, &raw mut info, 0, SET_BYTES) }?;
     Ok((signal as u32, info))
 }
 

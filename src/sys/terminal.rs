@@ -39,3 +39,10 @@ pub fn foreground_group(fd: i32) -> Result<u32> {
     unsafe { sc!(ioctl, fd, TIOCGPGRP, &raw mut group) }?;
     Ok(group)
 }
+
+/// `TIOCSPGRP`: makes `group` the foreground process group. A caller that is not in the foreground blocks SIGTTOU.
+pub fn set_foreground_group(fd: i32, group: u32) {
+    const TIOCSPGRP: u32 = 0x5410;
+    // SAFETY: the kernel reads one `pid_t`.
+    let _ = unsafe { sc!(ioctl, fd, TIOCSPGRP, &raw const group) };
+}

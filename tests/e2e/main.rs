@@ -16,6 +16,7 @@ mod layout;
 mod memory;
 mod messages;
 mod obstacles;
+mod pid;
 mod plan;
 mod process;
 mod programs;

@@ -47,7 +47,7 @@ impl Tmux {
         self.tmux(&[&start, command].concat());
         self.tmux(&["set-option", "-t", &name, "remain-on-exit", "on"]);
         let pid = self.tmux(&["display-message", "-p", "-t", &name, "#{pane_pid}"]).trim().parse().unwrap();
-        Pane { name, pid }
+        Pane { name, pid, program: pid }
     }
 
     /// Types keys, by tmux's names for them.
@@ -68,6 +68,14 @@ impl Tmux {
         assert!(found.is_some(), "no {text:?} on\n{}", self.screen(pane));
     }
 
+    /// Waits until a program has a pane's terminal. Keys that are typed before that reach the shell that starts it.
+    #[track_caller]
+    fn runs(&self, pane: &Pane, name: &str) {
+        let args = ["display-message", "-p", "-t", &pane.name, "#{pane_current_command}"];
+        let found = wait(|| (self.tmux(&args).trim() == name).then_some(()));
+        assert!(found.is_some(), "{name} is not in front\n{}", self.screen(pane));
+    }
+
     /// Waits until a pane's program has ended. tmux may take its time to notice.
     #[track_caller]
     fn ends(&self, pane: &Pane) {
@@ -85,7 +93,7 @@ impl Tmux {
     /// Saves the program of a pane and kills it.
     #[track_caller]
     fn save(&mut self, pane: &Pane) -> Image {
-        self.server.follow(pane.pid);
+        self.server.follow(pane.program);
         let image = self.server.save();
         self.server.send(Signal::SIGKILL);
         image
@@ -102,6 +110,31 @@ impl Tmux {
     }
 }
 
+impl Tmux {
+    /// Restarts an image of bash with its old id in a new pane.
+    #[track_caller]
+    fn restart_kept(&mut self, image: &Image, size: [u16; 2]) -> Pane {
+        let restarter = self.place.artifact(Artifact::Restarter);
+        let pane =
+            self.pane(size, &[restarter.to_str().unwrap(), "--pid=keep", image.path.to_str().unwrap()]);
+        let program = child(pane.pid, "bash");
+        Pane { program, ..pane }
+    }
+}
+
+/// The child of a stand-in that has the name of a program.
+#[track_caller]
+fn child(stand_in: i32, name: &str) -> i32 {
+    let text = |file: String| std::fs::read_to_string(file).unwrap_or_default();
+    let found = wait(|| {
+        text(format!("/proc/{stand_in}/task/{stand_in}/children"))
+            .split_whitespace()
+            .find(|pid| text(format!("/proc/{pid}/comm")).trim() == name)
+            .map(|pid| pid.parse().unwrap())
+    });
+    found.unwrap_or_else(|| panic!("{stand_in} has no child {name}"))
+}
+
 /// A command of tmux, for the server in this place.
 fn client(place: &Place) -> Command {
     let mut command = place.command(&tool("tmux"));
@@ -116,7 +149,10 @@ fn client(place: &Place) -> Command {
 /// A pane and its program.
 struct Pane {
     name: String,
+    /// What tmux started.
     pid: i32,
+    /// The program: a child of that, when it has kept its id.
+    program: i32,
 }
 
 fn maps(pid: i32) -> String {
@@ -160,6 +196,88 @@ fn interactive_bash_goes_on_in_another_pane() {
         tmux.types(&pane, &["echo size $LINES $COLUMNS", "Enter"]);
         tmux.shows(&pane, "size 20 90");
         tmux.types(&pane, &["exit 3", "Enter"]);
+        tmux.ends(&pane);
+    }
+}
+
+#[test]
+fn interactive_bash_with_its_old_id_runs_commands_and_jobs() {
+    for user in User::each() {
+        let mut tmux = Tmux::new(user);
+        // What a save has started must be gone before the next restart: it belongs to the group, whose id it keeps in use.
+        tmux.server.held = true;
+        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
+        command.extend(["--norc".into(), "--noprofile".into()]);
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        let mut pane = tmux.pane([80, 24], &command);
+        let pid = pane.pid;
+        tmux.types(&pane, &["PS1='> '; unset LD_PRELOAD", "Enter"]);
+        tmux.types(&pane, &["f() { /bin/echo \"f $1 $$\"; }; f one | cat", "Enter"]);
+        tmux.shows(&pane, &format!("f one {pid}"));
+        for generation in ["two", "three", "four"] {
+            let image = tmux.save(&pane);
+            tmux.ends(&pane);
+            pane = tmux.restart_kept(&image, [90, 20]);
+            tmux.types(&pane, &[&format!("f {generation} | cat"), "Enter"]);
+            tmux.shows(&pane, &format!("f {generation} {pid}"));
+            // Jobs: the shell takes the terminal away from them and back.
+            tmux.types(&pane, &["/bin/cat -E", "Enter"]);
+            tmux.runs(&pane, "cat");
+            tmux.types(&pane, &["abc", "Enter"]);
+            tmux.shows(&pane, "abc$");
+            tmux.types(&pane, &["C-z"]);
+            tmux.shows(&pane, "[1]+  Stopped");
+            tmux.runs(&pane, "bash");
+            tmux.types(&pane, &["fg", "Enter"]);
+            tmux.runs(&pane, "cat");
+            tmux.types(&pane, &["C-d"]);
+            tmux.runs(&pane, "bash");
+            tmux.types(&pane, &["jobs; (exit 6); /bin/echo done $?", "Enter"]);
+            tmux.shows(&pane, "done 6");
+        }
+        tmux.types(&pane, &["exit 3", "Enter"]);
+        tmux.ends(&pane);
+        let status = wait(|| {
+            let status = tmux.tmux(&["display-message", "-p", "-t", &pane.name, "#{pane_dead_status}"]);
+            (!status.trim().is_empty()).then_some(status)
+        });
+        assert_eq!(status.as_deref(), Some("3\n"));
+    }
+}
+
+#[test]
+fn stand_in_is_a_job_like_any_other() {
+    for user in User::each() {
+        let mut tmux = Tmux::new(user);
+        tmux.server.held = true;
+        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
+        command.extend(["-c".into(), "echo ready; while read -r x; do echo \"got $x\"; done".into()]);
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        let pane = tmux.pane([80, 24], &command);
+        tmux.shows(&pane, "ready");
+        let image = tmux.save(&pane);
+        tmux.ends(&pane);
+
+        let shell = tool("bash").display().to_string();
+        let pane = tmux.pane([100, 30], &[&shell, "--norc", "--noprofile"]);
+        let restarter = tmux.place.artifact(Artifact::Restarter);
+        let restart = format!("{} --pid=keep {}", restarter.display(), image.path.display());
+        tmux.types(&pane, &["PS1='> '", "Enter", &restart, "Enter"]);
+        let stand_in = child(pane.pid, "myrestart");
+        child(stand_in, "bash");
+        tmux.types(&pane, &["one", "Enter"]);
+        tmux.shows(&pane, "got one");
+        tmux.types(&pane, &["C-z"]);
+        tmux.shows(&pane, "[1]+  Stopped");
+        tmux.types(&pane, &["fg", "Enter"]);
+        tmux.shows(&pane, &restart[..20]);
+        tmux.types(&pane, &["two", "Enter"]);
+        tmux.shows(&pane, "got two");
+        tmux.types(&pane, &["C-c"]);
+        tmux.shows(&pane, "^C");
+        tmux.types(&pane, &["/bin/echo status $?", "Enter"]);
+        tmux.shows(&pane, "status 130");
+        tmux.types(&pane, &["exit", "Enter"]);
         tmux.ends(&pane);
     }
 }

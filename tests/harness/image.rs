@@ -74,6 +74,17 @@ impl Image {
         process
     }
 
+    /// [`Image::restart_with`] and an option that lets the process keep its id. Saves and signals go to the process itself, which is a child of the one
+    /// that was started.
+    #[track_caller]
+    pub fn restart_kept(&self, options: &[&str]) -> Process {
+        let mut process = Process::spawn(&self.place, self.command(options));
+        process.inherit(self.name.clone(), self.signal, self.counts);
+        process.follow_kept();
+        process.resumed(&self.restarter());
+        process
+    }
+
     /// The command that restarts it under strace: the system calls `filter` (`man strace`, `-e`) go to the file `trace`.
     /// strace is the grandchild (`-D`), so that the process is still the one that was started.
     pub fn traced(&self, trace: &str, filter: &str) -> Command {

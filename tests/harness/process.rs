@@ -23,6 +23,7 @@ pub struct Process {
     /// Whether a save is the last that it does: stopped as soon as the handler has returned, it cannot come to its end before it is
     /// killed, however busy the machine is.
     pub held: bool,
+    has_stand_in: bool,
     child: Child,
     pid: i32,
     command: String,
@@ -59,6 +60,7 @@ impl Process {
             signal: libc::SIGUSR2,
             image: "myckpt".into(),
             held: false,
+            has_stand_in: false,
             child,
             pid,
             command: text,
@@ -76,6 +78,29 @@ impl Process {
     /// Directs saves and signals to a descendant of the child that was started.
     pub fn follow(&mut self, pid: i32) {
         self.pid = pid;
+    }
+
+    /// The process that was started: the stand-in, when the program is a child of it.
+    pub fn stand_in(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Finds the program among the children of its stand-in.
+    #[track_caller]
+    pub(crate) fn follow_kept(&mut self) {
+        let stand_in = self.stand_in();
+        let mut found = None;
+        self.until("the child with the old id", |_| {
+            let children =
+                fs::read_to_string(format!("/proc/{stand_in}/task/{stand_in}/children")).unwrap_or_default();
+            found = children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).find(|pid| {
+                fs::read_to_string(format!("/proc/{pid}/comm"))
+                    .is_ok_and(|name| !name.starts_with("myrestart"))
+            });
+            found.is_some()
+        });
+        self.pid = found.unwrap();
+        self.has_stand_in = true;
     }
 
     /// The harness's ends of its standard input and output, if the command asked for pipes.
@@ -142,7 +167,7 @@ impl Process {
     }
 
     /// Whether it blocks every signal, as it does during a save and a restart; also when it is not known.
-    fn blocks_all(&self) -> bool {
+    pub fn blocks_all(&self) -> bool {
         self.mask("SigBlk").is_none_or(|blocked| blocked | LIBC_SIGNALS == ALL_SIGNALS)
     }
 
@@ -276,7 +301,10 @@ impl Process {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => self.fail(&format!("kill: {errno}")),
         }
-        self.child.kill().unwrap();
+        // A stand-in ends by itself, when it has taken the program away: until then the id is in use.
+        if !self.has_stand_in {
+            self.child.kill().unwrap();
+        }
         self.child.wait().unwrap();
     }
 
