@@ -1,6 +1,6 @@
 //! Timers of each kind.
 
-use harness::survives;
+use harness::{Place, Program, User, survives, tool};
 
 #[test]
 fn interval_timers_keep_value_and_interval() {
