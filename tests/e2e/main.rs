@@ -6,6 +6,7 @@ mod audit;
 mod bad_images;
 mod blocking;
 mod cli;
+mod console;
 mod contents;
 mod debuggers;
 mod descriptors;
