@@ -12,6 +12,7 @@ mod debuggers;
 mod descriptors;
 mod documents;
 mod files;
+mod format;
 mod kernel;
 mod layout;
 mod memory;
