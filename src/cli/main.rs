@@ -16,6 +16,7 @@ mod gdb;
 mod ls;
 mod manual;
 mod names;
+mod namespace;
 mod opened;
 mod output;
 mod pages;

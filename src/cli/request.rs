@@ -1,6 +1,7 @@
 //! Asking a target for a save or a check, and hearing what comes of it: docs/protocol.md.
 
 use crate::exit::{Code, Failure, Result};
+use crate::namespace;
 use crate::report::{Line, Lines};
 use crate::signal;
 use crate::target::{Status, Target};
@@ -46,6 +47,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Sends it. The target has until `deadline` to begin.
     pub fn send(target: &'a Target, kind: Kind, patience: Option<Duration>) -> Result<Self> {
+        namespace::enter(target)?;
         become_like(target)?;
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let (from, to) = pipe2(flags).map_err(|errno| Failure::call("pipe", errno))?;

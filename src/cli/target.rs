@@ -40,6 +40,8 @@ pub struct Status {
     pub blocked: u64,
     /// Signals that have a handler.
     pub caught: u64,
+    /// Number of PID namespaces that it has an id in, as far as ours sees them: 1 outside of containers.
+    pub depth: usize,
     /// Effective capabilities.
     pub capabilities: u64,
 }
@@ -68,6 +70,7 @@ impl Status {
             pending: mask(b"SigPnd:") | mask(b"ShdPnd:"),
             blocked: mask(b"SigBlk:"),
             caught: mask(b"SigCgt:"),
+            depth: word(b"NSpid:").split_whitespace().count(),
             capabilities: mask(b"CapEff:"),
         }
     }
@@ -219,13 +222,14 @@ mod tests {
 
     #[test]
     fn status_is_understood() {
-        let text = b"Name:\tsleep\nState:\tT (stopped)\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t5\t5\t5\n\
+        let text = b"Name:\tsleep\nNSpid:\t34\t1\nState:\tT (stopped)\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t5\t5\t5\n\
             SigPnd:\t0000000000000001\nShdPnd:\t0000000000000800\nSigBlk:\t0000000000010000\n\
             SigCgt:\t0000000000000800\nCapEff:\t000001ffffffffff\n";
         let status = Status::parse(text);
         assert_eq!(status.state, b'T');
         assert_eq!(status.uids, [1000, 1001, 1002, 1003]);
         assert_eq!(status.gids, [5; 4]);
+        assert_eq!(status.depth, 2);
         assert_eq!(status.pending, 0x801);
         assert_eq!(status.capabilities, 0x1ff_ffff_ffff);
         assert!(Status::has(status.caught, 12) && !Status::has(status.caught, 11));
