@@ -3,6 +3,7 @@
 use harness::root;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 #[test]
 fn every_test_that_the_table_of_state_names_exists() {
@@ -27,16 +28,43 @@ fn every_test_that_the_table_of_state_names_exists() {
     }
 }
 
+/// Every document: what is at the top, and the pages of the book.
+fn documents() -> Vec<PathBuf> {
+    let pages = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|kind| kind == "md"));
+    let others = ["README.md", "ARCHITECTURE.md", "examples/README.md"].map(|name| root().join(name));
+    pages.chain(others).collect()
+}
+
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    for name in ["README.md", "ARCHITECTURE.md", "docs/state.md", "docs/system-calls.md", "docs/protocol.md"]
-    {
-        let file = root().join(name);
+    for file in documents() {
         let text = fs::read_to_string(&file).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if !link.starts_with("http") && !link.starts_with('#') {
-                assert!(file.parent().unwrap().join(link).exists(), "{name}: {link}");
+            if link.starts_with("http") {
+                continue;
             }
+            let (path, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", file.display());
+            let is_heading = |line: &str| {
+                let name: String =
+                    line.trim_start_matches('#').trim().chars().filter(|c| !"`():,.?".contains(*c)).collect();
+                line.starts_with('#') && name.to_lowercase().replace(' ', "-") == part
+            };
+            let found = part.is_empty() || fs::read_to_string(&target).unwrap().lines().any(is_heading);
+            assert!(found, "{}: {link}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    for page in fs::read_dir(root().join("docs")).unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && name != "SUMMARY.md" {
+            assert!(summary.contains(&format!("]({name})")), "docs/SUMMARY.md does not list {name}");
         }
     }
 }

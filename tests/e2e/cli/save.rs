@@ -1,7 +1,7 @@
 //! Asking for a save, and hearing of it.
 
 use super::Ckpt;
-use harness::{Program, User, wait};
+use harness::{Process, Program, User, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -155,6 +155,46 @@ fn a_program_of_another_user_is_none_of_our_business() {
     let said = ckpt.say_as(User::Nobody, ["save", &sleeper.pid().to_string()]);
     assert_eq!(said.code, 77, "{said:?}");
     assert!(!ckpt.place.file("myckpt").exists());
+}
+
+#[test]
+fn a_program_in_a_container_is_saved_from_outside_by_root() {
+    for user in User::each() {
+        let ckpt = Ckpt::new(user);
+        let library = ckpt.place.artifact(harness::Artifact::Library);
+        let mut unshare = ckpt.place.command(&harness::tool("unshare"));
+        if user != User::Myself || User::ordinary() == User::Myself {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "env"]);
+        unshare.arg(format!("LD_PRELOAD={}", library.display())).args(["sleep", "1000"]);
+        unshare.stdout(ckpt.place.output("out")).stderr(ckpt.place.output("err"));
+        let mut container = Process::spawn(&ckpt.place, unshare);
+        let children = format!("task/{}/children", container.pid());
+        let mut inside = 0;
+        container.until("the program in it", |container| {
+            inside = container.proc(&children).trim().parse().unwrap_or(0);
+            fs::read_to_string(format!("/proc/{inside}/comm")).is_ok_and(|name| name == "sleep\n")
+        });
+        let said =
+            wait(|| Some(ckpt.say(["save", &inside.to_string()])).filter(|said| said.code != 88)).unwrap();
+        if user == User::Myself && User::ordinary() != User::Myself {
+            assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+            assert!(said.out.starts_with(&format!("sleep ({inside}) saved to ")), "{said:?}");
+            let image = ckpt.json(["show", "--json", "myckpt"]);
+            assert_eq!((&image["summary"]["pid"], &image["summary"]["generation"]), (&1.into(), &1.into()));
+            assert_eq!(
+                ckpt.shows(["check", &inside.to_string()]),
+                format!("sleep ({inside}): can be saved\n")
+            );
+        } else {
+            assert!(said.err.contains("is in another PID namespace; ask inside of it"), "{said:?}");
+            assert_eq!(said.code, 77, "{said:?}");
+            assert!(!ckpt.place.file("myckpt").exists());
+        }
+        kill(Pid::from_raw(inside), Signal::SIGKILL).unwrap();
+        container.finish();
+    }
 }
 
 #[test]
