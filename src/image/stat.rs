@@ -22,6 +22,8 @@ pub struct Stat<'a> {
     pub tty_nr: i32,
     /// 8: foreground process group of that terminal, or -1.
     pub tpgid: i32,
+    /// 9: flags of the kernel's (`PF_*`, include/linux/sched.h).
+    pub flags: u32,
     /// 20: number of threads.
     pub num_threads: u32,
     /// 22: start time in clock ticks after boot.
@@ -49,6 +51,7 @@ impl<'a> Stat<'a> {
             session: 0,
             tty_nr: 0,
             tpgid: 0,
+            flags: 0,
             num_threads: 0,
             starttime: 0,
             mm: MemoryMap::default(),
@@ -59,7 +62,8 @@ impl<'a> Stat<'a> {
         stat.session = fields.small()?;
         stat.tty_nr = fields.signed()?;
         stat.tpgid = fields.signed()?; // 8
-        fields.skip(11)?;
+        stat.flags = fields.small()?;
+        fields.skip(10)?;
         stat.num_threads = fields.small()?; // 20
         fields.skip(1)?;
         stat.starttime = fields.number()?; // 22

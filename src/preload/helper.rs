@@ -18,7 +18,7 @@ use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{background, crash, descriptors, maps, process, questions, regions, timers};
+use crate::{alike, background, crash, descriptors, maps, process, questions, regions, timers};
 use core::arch::global_asm;
 use core::ffi::c_void;
 use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread};
@@ -297,6 +297,7 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
+    alike::check(job, report)?;
     let vmas = maps::read(job, scratch, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;

@@ -14,6 +14,7 @@
 
 #![no_std]
 
+mod alike;
 mod api;
 mod arrival;
 mod attributes;

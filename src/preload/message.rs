@@ -40,6 +40,8 @@ pub enum Failure {
     Threads(ThreadTrouble),
     /// A descriptor that cannot be restored.
     Descriptor(i32, Kind),
+    /// Something of a thread, by its id and name, that cannot be restored.
+    Thread(u32, [u8; 16], Kind),
     /// A region that cannot be restored.
     Region(u64, Kind),
     /// Something of the process that cannot be restored.
@@ -60,6 +62,8 @@ pub struct Kind {
 pub enum ThreadTrouble {
     /// More came than there was room for.
     TooMany,
+    /// All are on their way out.
+    Ending,
     /// One did not come: its id, state (proc_pid_stat(5)) and name.
     Stuck {
         /// Id.
@@ -76,7 +80,12 @@ impl Failure {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Threads(_) | Self::Locks | Self::Descriptor(..) | Self::Region(..) | Self::Process(_)
+            Self::Threads(_)
+                | Self::Locks
+                | Self::Descriptor(..)
+                | Self::Thread(..)
+                | Self::Region(..)
+                | Self::Process(_)
         )
     }
 
@@ -139,10 +148,12 @@ impl Failure {
             Self::Threads(ThreadTrouble::TooMany) => {
                 line.text("the program starts threads faster than they can be stopped; save again");
             }
+            Self::Threads(ThreadTrouble::Ending) => {
+                line.text("the program is about to end; save earlier");
+            }
             Self::Threads(ThreadTrouble::Stuck { tid, state, comm }) => {
-                let name =
-                    comm.iter().position(|byte| *byte == 0).and_then(|end| comm.get(..end)).unwrap_or(&comm);
-                line.text("thread ").dec(u64::from(tid)).text(" (").quoted(name).text(") does not stop; it ");
+                thread(line, tid, &comm);
+                line.text(" does not stop; it ");
                 line.text(match state {
                     b'D' => "waits in a system call that signals do not interrupt (a vfork, or a file system); save again later",
                     b'Z' => "has ended but is the first one of the process, which cannot be restored",
@@ -158,6 +169,10 @@ impl Failure {
                     .text("; ")
                     .text(kind.advice);
             }
+            Self::Thread(tid, comm, kind) => {
+                thread(line, tid, &comm);
+                line.text(" has ").text(kind.what).text("; ").text(kind.advice);
+            }
             Self::Region(addr, kind) => {
                 line.text("the memory at ")
                     .hex(addr)
@@ -171,4 +186,10 @@ impl Failure {
             }
         }
     }
+}
+
+/// Appends a thread's id and name.
+fn thread<const N: usize>(line: &mut Line<N>, tid: u32, comm: &[u8; 16]) {
+    let name = comm.iter().position(|byte| *byte == 0).and_then(|end| comm.get(..end)).unwrap_or(comm);
+    line.text("thread ").dec(u64::from(tid)).text(" (").quoted(name).text(")");
 }

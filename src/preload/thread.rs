@@ -16,7 +16,8 @@ pub struct OwnState {
     pub tid_address: u64,
     pdeathsig: u32,
     timerslack: u64,
-    comm: [u8; 16],
+    /// Its name, padded with NULs.
+    pub comm: [u8; 16],
     /// The interval timers: interval, then value, in seconds and microseconds.
     pub itimers: [[i64; 4]; 3],
     /// Signals that are pending for it or for the process.

@@ -366,6 +366,21 @@ pub fn same_open_file(pid: u32, a: i32, b: i32) -> Result<bool> {
     unsafe { sc!(kcmp, pid, pid, 0, a, b) }.map(|order| order == 0)
 }
 
+/// What threads share or have of their own (`enum kcmp_type`, include/uapi/linux/kcmp.h).
+#[derive(Clone, Copy)]
+pub enum Shared {
+    /// Their table of descriptors.
+    Files = 2,
+    /// Working directory, root and umask.
+    Fs = 3,
+}
+
+/// kcmp(2) of two threads: whether they share something.
+pub fn share(part: Shared, a: u32, b: u32) -> Result<bool> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(kcmp, a, b, part as i32, 0, 0) }.map(|order| order == 0)
+}
+
 /// The end of the heap that brk(2) grows.
 pub fn program_break() -> u64 {
     // SAFETY: an impossible value only asks.

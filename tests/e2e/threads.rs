@@ -1,6 +1,8 @@
 //! Programs with more than one thread.
 
-use harness::{Place, Program, User, survives};
+use harness::{Artifact, Place, Process, Program, User, survives, tool, wait};
+use std::fs;
+use std::process::Command;
 
 #[test]
 fn threads_keep_what_is_their_own_and_go_on() {
@@ -53,4 +55,89 @@ fn a_thread_that_does_not_stop_is_named() {
         let outcome = process.finish();
         assert!(outcome.status.success(), "{outcome:?}");
     }
+}
+
+/// A victim one of whose threads has something of its own: the save is refused by the thread's name and these words.
+#[track_caller]
+fn refused(what: &str, users: impl IntoIterator<Item = User>, words: &str) {
+    for user in users {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("thread_differs").arg(what));
+        process.ready();
+        let Err(line) = process.try_save() else { process.fail("saved") };
+        let end = format!(" (different) has {words}; save when it has ended, or give all threads the same");
+        assert!(line.starts_with("ckpt: not saved: thread ") && line.ends_with(&end), "{line}");
+        assert!(!place.file("myckpt").exists());
+        // The other thread has ended: nothing is in the way any more.
+        process.go();
+        process.ready();
+        place.write("err", b"");
+        process.generations(1).passes();
+    }
+}
+
+/// Root, where that may leave namespaces: in many containers it may not.
+fn mighty() -> impl Iterator<Item = User> {
+    let may =
+        Command::new(tool("unshare")).args(["--net", "--uts", "true"]).output().unwrap().status.success();
+    User::each().filter(move |user| may && user.ids().0 == 0)
+}
+
+#[test]
+fn a_thread_with_a_working_directory_of_its_own() {
+    refused("cwd", User::each(), "a working directory, root and umask of its own");
+}
+
+#[test]
+fn a_thread_with_descriptors_of_its_own() {
+    refused("files", User::each(), "a table of descriptors of its own");
+}
+
+#[test]
+fn a_thread_with_credentials_of_its_own() {
+    let root = || User::each().filter(|user| user.ids().0 == 0);
+    refused("uid", root(), "credentials of its own");
+    refused("capabilities", root(), "credentials of its own");
+}
+
+#[test]
+fn a_thread_with_security_settings_of_its_own() {
+    refused("no_new_privs", User::each(), "seccomp filters, or other security settings, of its own");
+}
+
+#[test]
+fn a_thread_with_a_namespace_of_its_own() {
+    refused("net", mighty(), "a namespace of its own");
+    refused("uts", mighty(), "a namespace of its own");
+}
+
+#[test]
+fn a_program_that_ends_while_it_is_saved_leaves_a_whole_image_or_none() {
+    for user in User::each() {
+        // The number is when it ends: before, while or after its threads stop.
+        for delay in (0..600).step_by(40) {
+            let place = Place::new(user);
+            let outcome = place.start(&Program::victim("ending").arg(delay.to_string())).finish();
+            assert_eq!(outcome.code(), 7, "{outcome:?}");
+            // The helper or the writer may still be at work.
+            assert_eq!(wait(|| (!somebody_is_in(&place)).then_some(())), Some(()), "{:?}", place.names());
+            assert!(!place.names().iter().any(|name| name.contains(".tmp")), "{:?}", place.names());
+            if place.file("myckpt").exists() {
+                let mut command = place.command(&place.artifact(Artifact::Restarter));
+                command.arg("myckpt").stdout(place.output("restart.out")).stderr(place.output("restart.err"));
+                let mut restarted = Process::spawn(&place, command);
+                restarted.until("its end", |this| this.ended().is_some());
+                assert_eq!(restarted.ended().and_then(|status| status.code()), Some(7));
+            }
+        }
+    }
+}
+
+/// Whether a process works in this place.
+fn somebody_is_in(place: &Place) -> bool {
+    let cwd = place.cwd();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .map(|entry| entry.path().join("cwd"))
+        .any(|link| fs::read_link(link).is_ok_and(|dir| dir == cwd))
 }
