@@ -44,6 +44,8 @@ pub struct Status {
     pub depth: usize,
     /// Effective capabilities.
     pub capabilities: u64,
+    /// The strict mode of seccomp(2): a process may only read, write and end.
+    pub strict: bool,
 }
 
 impl Status {
@@ -72,6 +74,7 @@ impl Status {
             caught: mask(b"SigCgt:"),
             depth: word(b"NSpid:").split_whitespace().count(),
             capabilities: mask(b"CapEff:"),
+            strict: word(b"Seccomp:").trim() == "1",
         }
     }
 
@@ -113,6 +116,15 @@ impl Target {
                 Code::NotTarget,
                 format!(
                     "process {pid} ({name}): runs without libckpt.so; start it with ckpt run, or with LD_PRELOAD set"
+                ),
+            ));
+        }
+        if status.strict {
+            return Err(Failure::new(
+                Code::Refused,
+                format!(
+                    "process {pid} ({name}): is in the strict mode of seccomp, in which saving itself would kill it; \
+                     use a seccomp filter instead"
                 ),
             ));
         }

@@ -4,6 +4,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
+use sys::descriptor::{poll_event, poll_now};
 use sys::line::Line;
 use sys::signal;
 
@@ -142,6 +143,12 @@ impl Config {
 }
 
 fn bad(name: &[u8], value: &[u8], wanted: &str) {
+    const STDERR: i32 = 2;
+    // Nobody may be there to read it any more: SIGPIPE would end a program that has not begun.
+    let events = poll_now(STDERR, poll_event::OUT).unwrap_or(poll_event::ERR);
+    if events & poll_event::ERR != 0 {
+        return;
+    }
     let mut line = Line::<512>::new();
     line.text("ckpt: ")
         .bytes(name)
@@ -150,7 +157,7 @@ fn bad(name: &[u8], value: &[u8], wanted: &str) {
         .text(" is not ")
         .text(wanted)
         .text("; using the default")
-        .send(2);
+        .send(STDERR);
 }
 
 /// The signals by number, without their `SIG`.

@@ -47,6 +47,9 @@ fn what_cannot_be_restored_is_refused_by_name() {
     for (kind, what) in [
         ("tcp", "a connected TCP socket"),
         ("tcp-waiting", "a listening socket with a connection that was not accepted yet"),
+        ("udp-waiting", "a UDP socket with a datagram that was not received yet"),
+        ("multicast", "a UDP socket that has joined a multicast group"),
+        ("multicast6", "a UDP socket that has joined a multicast group"),
         ("unix-waiting", "a unix socket with a connection that was not accepted yet"),
         ("unix-named", "a unix socket that is connected to one of this very process by a name"),
         ("in-flight", "a unix socket with a message in it that carries descriptors"),

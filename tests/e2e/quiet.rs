@@ -1,6 +1,6 @@
 //! The cost of being preloaded, counted in system calls by strace.
 
-use harness::{Artifact, Place, Program, User, wait};
+use harness::{Artifact, Place, Process, Program, User, wait};
 
 /// System calls of a program, one a line.
 fn trace(program: Program) -> Vec<String> {
@@ -80,4 +80,15 @@ fn own_calls(text: &str, pid: i32) -> Vec<String> {
 /// Whether a call is a return from a signal handler that has happened.
 fn is_return(call: &str) -> bool {
     call.starts_with("rt_sigreturn") && !call.ends_with(" <unfinished ...>")
+}
+
+#[test]
+fn a_bad_variable_does_not_end_a_program_whose_messages_nobody_reads() {
+    let place = Place::new(User::ordinary());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command =
+        place.command_for(&Program::tool("sh").args(["-c", "exit 3"]).env("CKPT_SIGNAL", "nonsense"));
+    command.stderr(writer);
+    assert_eq!(Process::spawn(&place, command).finish().code(), 3);
 }

@@ -3,6 +3,8 @@
 use crate::{Artifact, Place, Process, Program, User, root, wait};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,14 +73,48 @@ pub struct Traced {
 /// Runs the victim `name` under strace, saves it, ends it, and restarts it under strace.
 pub fn traced(name: &str) -> Traced {
     let place = Place::new(User::ordinary());
+    let command = strace(&place, &Program::victim(name));
+    let mut process = start(&place, command);
+    process.ready();
+    let (traced, restarted) = save_and_restart(process, |command| command);
+    restarted.passes();
+    traced
+}
+
+/// The same for an ordinary program that waits for its standard input, from which it gets a line in the end.
+pub fn traced_reader(program: &Program) -> Traced {
+    let place = Place::new(User::ordinary());
+    let piped = |mut command: Command| {
+        command.stdin(Stdio::piped());
+        command
+    };
+    let mut process = start(&place, piped(strace(&place, program)));
+    process.until("a read of standard input", |this| this.proc("syscall").starts_with("0 0x0 "));
+    let (traced, mut restarted) = save_and_restart(process, piped);
+    let mut input = restarted.input();
+    input.write_all(b"a line\n").unwrap();
+    drop(input);
+    assert_eq!(restarted.finish().code(), 0);
+    traced
+}
+
+/// A command that runs a program under strace. `-D`: the program is the child, and strace the grandchild.
+fn strace(place: &Place, program: &Program) -> Command {
     let library = place.artifact(Artifact::Library);
-    let victim = Program::victim(name);
-    // -D: the victim is the child, and strace the grandchild.
     let strace =
         Program::tool("strace").without_preload().args(["-D", "-f", "-s", "64", "-o", "trace", "-E"]);
-    let strace = strace.arg(format!("LD_PRELOAD={}", library.display())).arg(place.executable(&victim));
-    let mut process = place.start(&strace);
-    process.ready();
+    let strace = strace.arg(format!("LD_PRELOAD={}", library.display())).arg(place.executable(program));
+    place.command_for(&strace.args(&program.args))
+}
+
+fn start(place: &Place, mut command: Command) -> Process {
+    command.stdout(place.output("out")).stderr(place.output("err"));
+    Process::spawn(place, command)
+}
+
+/// Saves a program that runs under strace, ends it, and restarts it under strace with the command that `finish` makes.
+fn save_and_restart(mut process: Process, finish: impl Fn(Command) -> Command) -> (Traced, Process) {
+    let place = process.place.clone();
     let pid = process.pid();
     let image = process.save();
     let ends = |text: &str| save_has_ended(text, pid);
@@ -87,12 +123,11 @@ pub fn traced(name: &str) -> Traced {
     let save = of_save(&text, pid);
     process.kill();
 
-    let mut restarted: Process = image.restart_by(image.traced("restart-trace", "all"));
+    let mut restarted = image.restart_by(finish(image.traced("restart-trace", "all")));
     let came_back = |text: &str| text.contains("rt_sigreturn(");
     restarted.until("rt_sigreturn", |_| came_back(&place.text("restart-trace")));
     let restart = of_restart(&place.text("restart-trace"));
-    restarted.passes();
-    Traced { save, restart }
+    (Traced { save, restart }, restarted)
 }
 
 fn split(line: &str) -> Option<(i32, &str)> {

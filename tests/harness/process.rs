@@ -108,6 +108,11 @@ impl Process {
         (self.child.stdin.take().unwrap(), self.child.stdout.take().unwrap())
     }
 
+    /// The harness's end of its standard input, if the command asked for a pipe.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
     /// Number of restarts between the first start and this process.
     pub fn generation(&self) -> usize {
         self.generation

@@ -100,6 +100,28 @@ static void in_flight(void)
     fd = pair[1];
 }
 
+static void udp(void)
+{
+    fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    must(bind(fd, (void *)&address, len));
+    must(getsockname(fd, (void *)&address, &len));
+    check_equal(must(sendto(fd, "", 0, 0, (void *)&address, len)), 0);
+}
+
+static void multicast(int family)
+{
+    fd = may(socket(family, SOCK_DGRAM, 0));
+    /* Interface 1 is the loopback of every network namespace. */
+    struct group_req request = { .gr_interface = 1 };
+    request.gr_group.ss_family = family;
+    check_equal(inet_pton(family, family == AF_INET ? "239.1.2.3" : "ff01::1234",
+                          family == AF_INET ? (void *)&((struct sockaddr_in *)&request.gr_group)->sin_addr
+                                            : (void *)&((struct sockaddr_in6 *)&request.gr_group)->sin6_addr), 1);
+    may(setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof request));
+}
+
 static void set_up(void)
 {
     int ends[2];
@@ -107,6 +129,12 @@ static void set_up(void)
         tcp(1);
     else if (is("tcp-waiting"))
         tcp(0), child_with(other, other);
+    else if (is("udp-waiting"))
+        udp();
+    else if (is("multicast"))
+        multicast(AF_INET);
+    else if (is("multicast6"))
+        multicast(AF_INET6);
     else if (is("unix-waiting"))
         unix_listener(0), child_with(other, other);
     else if (is("unix-named"))

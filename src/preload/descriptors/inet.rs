@@ -1,9 +1,9 @@
 //! TCP and UDP.
 //!
-//! A connection has a peer elsewhere, and is refused. A socket that listens, or that is not connected, is an address and options. Datagrams that
-//! were received but not read are not saved: UDP may lose them.
+//! A connection has a peer elsewhere, and is refused. A socket that listens, or that is not connected, is an address and options. A
+//! datagram that waits cannot be queued again as from its sender, and is refused: it will be read soon.
 
-use super::{Table, refused, socket};
+use super::{Table, multicast, refused, socket};
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
 use image::details::{Socket, socket_flag};
@@ -25,6 +25,12 @@ const WAITING: Kind = Kind {
     what: "a listening socket with a connection that was not accepted yet",
     advice: "save again when the program has accepted it",
 };
+
+const DATAGRAM: Kind = Kind {
+    what: "a UDP socket with a datagram that was not received yet",
+    advice: "save again when the program has received it",
+};
+const MULTICAST: Kind = refused("a UDP socket that has joined a multicast group");
 
 /// A TCP socket, MPTCP included.
 pub fn tcp(table: &mut Table<'_>, index: usize, mut socket: Socket) -> Result<(), Stop> {
@@ -58,8 +64,18 @@ fn has_ended(fd: i32) -> Result<bool, Failure> {
 
 /// A UDP socket.
 pub fn udp(table: &mut Table<'_>, index: usize, mut socket: Socket) -> Result<(), Stop> {
+    let fd = table.number(index);
+    // Looking at the queue of a socket that has an error would take that away.
+    let events = poll_now(fd, poll_event::IN).map_err(|errno| Failure::Ask("poll", errno))?;
+    let readable = events & poll_event::IN != 0 && events & poll_event::ERR == 0;
+    if readable && ask::peek(fd, &mut [0], &mut [0; 128]).is_ok_and(|found| found.name_len != 0) {
+        return Err(Failure::Descriptor(fd, DATAGRAM).into());
+    }
+    if multicast::has_joined(fd, table.scratch) {
+        return table.outside(index, MULTICAST);
+    }
     let mut address = [0; 128];
-    match ask::peer_name(table.number(index), &mut address) {
+    match ask::peer_name(fd, &mut address) {
         Ok(name) => socket.peer_name = table.scratch.bytes(name)?,
         Err(Errno::ENOTCONN) => {}
         Err(errno) => return Err(Failure::Ask("getpeername", errno).into()),

@@ -18,6 +18,7 @@ mod epoll;
 mod inet;
 mod info;
 mod inotify;
+mod multicast;
 mod named;
 mod numbers;
 mod pipe;

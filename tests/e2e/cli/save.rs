@@ -127,6 +127,19 @@ fn a_program_that_took_the_handler_away_is_not_signalled() {
 }
 
 #[test]
+fn a_program_in_the_strict_mode_of_seccomp_is_not_signalled() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.place.start(&Program::victim("seccomp_strict").arg("strict"));
+    process.ready();
+    for command in ["save", "check"] {
+        let said = ckpt.say([command, &process.pid().to_string()]);
+        assert_eq!(said.code, 89, "{said:?}");
+        assert!(said.err.contains("strict mode of seccomp") && said.err.lines().count() == 1, "{said:?}");
+    }
+    assert_eq!(process.ended(), None);
+}
+
+#[test]
 fn another_signal_is_found_in_the_environment() {
     let ckpt = Ckpt::new(User::Myself);
     let program = Program::tool("sleep").arg("1000").env("CKPT_SIGNAL", "RTMIN+3").env("CKPT_IMAGE", "other");
