@@ -8,18 +8,24 @@ use std::path::PathBuf;
 #[test]
 fn every_test_that_the_table_of_state_names_exists() {
     let mut tests = BTreeSet::new();
-    for entry in fs::read_dir(root().join("tests/e2e")).unwrap() {
+    let folders = ["tests/e2e", "tests/e2e/cli"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    for entry in folders.into_iter().flatten() {
+        // A folder has no text.
         let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-        tests.extend(
-            text.lines()
-                .filter_map(|line| Some(line.trim().strip_prefix("fn ")?.split('(').next()?.to_owned())),
-        );
+        // "fn name() {", or in a list of a macro "name: ...;".
+        tests.extend(text.lines().map(str::trim).filter_map(|line| {
+            let name = match line.strip_prefix("fn ") {
+                Some(rest) => rest.split('(').next()?,
+                None => line.strip_suffix(';')?.split_once(": ")?.0,
+            };
+            Some(name.to_owned())
+        }));
     }
     let text = fs::read_to_string(root().join("docs/state.md")).unwrap();
     let named: Vec<&str> = text
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| state "))
-        .filter_map(|line| line.trim_end_matches(" |").rsplit(" | ").next())
+        .filter_map(|line| line.strip_suffix('|')?.rsplit(" | ").next())
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .collect();
     assert!(named.len() > 30, "{named:?}");
