@@ -133,6 +133,41 @@ fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
     Failure::new(code, name, error.text(), advice)
 }
 
+/// Refuses to map an image from a file system on which its file can go away, or change, under the process: then a touch of a page
+/// would be SIGBUS, or another byte. Elsewhere only somebody on this machine can do that, and a save never does.
+///
+/// # Errors
+///
+/// [`Code::Unsupported`] unless `force`.
+pub fn check_lazy(fd: i32, name: &[u8], force: bool) -> Result<'_, ()> {
+    let kind = sys::fd::file_system(fd).unwrap_or(0);
+    let Some((_, cause)) = SHARED_FILE_SYSTEMS.iter().find(|(known, _)| *known == kind).filter(|_| !force)
+    else {
+        return Ok(());
+    };
+    Err(Failure::new(Code::Unsupported, name, cause, "leave --lazy out, or copy the image to a local disk"))
+}
+
+/// File systems whose files another machine or a program can take away or change (include/uapi/linux/magic.h, and the headers of those that
+/// are not in there).
+const SHARED_FILE_SYSTEMS: [(u64, &str); 15] = [
+    (0x6969, "--lazy is not safe with an image on NFS"),
+    (0x517b, "--lazy is not safe with an image on SMB"),
+    (0xfe53_4d42, "--lazy is not safe with an image on SMB"),
+    (0xff53_4d42, "--lazy is not safe with an image on SMB"),
+    (0x6573_5546, "--lazy is not safe with an image on FUSE"),
+    (0x0102_1997, "--lazy is not safe with an image on 9P"),
+    (0x5346_414f, "--lazy is not safe with an image on AFS"),
+    (0x6b41_4653, "--lazy is not safe with an image on AFS"),
+    (0x00c3_6400, "--lazy is not safe with an image on Ceph"),
+    (0x7375_7245, "--lazy is not safe with an image on Coda"),
+    (0x0bd0_0bd0, "--lazy is not safe with an image on Lustre"),
+    (0x4750_4653, "--lazy is not safe with an image on GPFS"),
+    (0x7461_636f, "--lazy is not safe with an image on OCFS2"),
+    (0x0116_1970, "--lazy is not safe with an image on GFS2"),
+    (0x786f_4256, "--lazy is not safe with an image on vboxsf"),
+];
+
 /// Refuses an image that another user could have made, or of another user's process, or of a CPU that could do more.
 ///
 /// # Errors

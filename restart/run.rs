@@ -64,6 +64,9 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     }
     let opened = probe::open_image(name)?;
     probe::check_machine(&opened, name, options.force)?;
+    if options.lazy && options.mode != Mode::Verify {
+        probe::check_lazy(opened.fd, name, options.force)?;
+    }
     let Opened { fd, image, .. } = opened;
     let kept = match options.mode {
         // From here on this may be another process.

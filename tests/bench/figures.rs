@@ -2,6 +2,7 @@
 
 use crate::machine;
 use crate::options::Options;
+use crate::peers::{self, Peer};
 use crate::place::{Place, built};
 use crate::sample::{Figure, Sample, Value};
 use crate::series::{self, Series};
@@ -20,6 +21,8 @@ pub struct Table {
     pub sizes: Vec<(u64, Series)>,
     /// By number of regions.
     pub regions: Vec<(u64, Series)>,
+    /// By memory, of which the plots take the random ones.
+    pub peers: Vec<(String, Vec<Peer>)>,
 }
 
 impl Table {
@@ -36,7 +39,7 @@ impl Table {
         let (words, reached) = match goal {
             Goal::Times(most) => (format!("{most} x"), ratio <= most),
             Goal::Millis(most) => (format!("{most} ms"), own.millis() <= most),
-            Goal::Told => ("to be told".into(), true),
+            Goal::Told => (TOLD.into(), true),
         };
         let beside = limit.map_or("", |(name, _)| name);
         let (name, what) = (name.to_owned(), what.to_owned());
@@ -51,6 +54,9 @@ impl Table {
     }
 }
 
+/// The goal of a figure that has none.
+pub const TOLD: &str = "";
+
 /// What is to be reached.
 enum Goal {
     /// At most so many times the limit.
@@ -64,7 +70,7 @@ enum Goal {
 /// A group of figures: their names begin with the first word.
 type Group = (&'static str, fn(&Options, &mut Table));
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     ("start-up", start_up),
     ("python", python),
     ("random", random),
@@ -74,7 +80,9 @@ const GROUPS: [Group; 10] = [
     ("size", sizes_of_images),
     ("many", many),
     ("writer", slowed_writer),
+    ("foreground", foreground),
     ("scaling", scaling),
+    ("peers", compare),
 ];
 
 /// Measures what is wanted.
@@ -274,24 +282,61 @@ fn start_up(options: &Options, table: &mut Table) {
     );
 }
 
+/// A save that the program waits for, of the smallest memory: where it comes nearest to being the shorter stop.
+fn foreground(options: &Options, table: &mut Table) {
+    let (front, back) = (Place::memory(), Place::memory());
+    let mut waiting = Target::victim_with("random:1", &front, &[("CKPT_FOREGROUND", "1")]);
+    let mut running = Target::victim("random:1", &back);
+    waiting.hear();
+    running.hear();
+    let (mut foreground, mut background) = (Sample::default(), Sample::default());
+    for _ in 0..options.rounds.max(15) {
+        foreground.0.push(waiting.save_here(&front));
+        background.0.push(running.save(&back).image);
+    }
+    let what = "signal to image, 1 MiB, CKPT_FOREGROUND=1 (the program waits for all of it)";
+    let beside = Some(("in the background", &background));
+    table.time("foreground", what, &foreground, beside, Goal::Told);
+}
+
+/// Other tools, with the same program.
+fn compare(options: &Options, table: &mut Table) {
+    let sizes: &[u64] = if options.tiny { &[1] } else { &[1, 16, 64, 256, 1024, 4096, 8192] };
+    let fits = |size: u64| size <= options.most && size * 9 / 4 <= machine::available();
+    for size in sizes.iter().filter(|size| fits(**size)) {
+        let rounds = if *size > 1024 { 1 } else { options.rounds.min(5) };
+        let memory = format!("random:{size}");
+        let peers = peers::measure(options, &memory, rounds);
+        table.peers.push((memory, peers));
+    }
+    let others: &[&str] = if options.tiny { &["zeros:1"] } else { &["zeros:1024", "sparse:8192"] };
+    for memory in others {
+        let peers = peers::measure(options, memory, options.rounds.min(3));
+        table.peers.push(((*memory).into(), peers));
+    }
+}
+
 /// By size, and by number of regions.
 fn scaling(options: &Options, table: &mut Table) {
     let sizes: &[u64] = if options.tiny { &[1, 4] } else { &[1, 4, 16, 64, 256, 1024, 4096, 8192, 16384] };
     let place = Place::memory();
     for &size in sizes.iter().filter(|size| **size <= options.most) {
-        // The memory, its image and, once, another process's memory.
-        if size * 5 / 2 > machine::available() {
+        // The memory and its image, and something for the rest.
+        if size * 9 / 4 > machine::available() {
             eprintln!("bench: {size} MiB: not enough memory");
             continue;
         }
         let series = match table.sizes.iter().position(|(known, _)| *known == size) {
             Some(known) => table.sizes.remove(known).1,
+            // The large ones take long, and scatter less.
+            None if size > 1024 => Series::measure(&format!("random:{size}"), &place, options.rounds.min(3)),
             None => Series::measure(&format!("random:{size}"), &place, options.rounds.min(5)),
         };
         place.clear();
         table.sizes.push((size, series));
     }
-    if let Some((size, series)) = table.sizes.iter().max_by_key(|(size, _)| *size) {
+    table.sizes.sort_by_key(|(size, _)| *size);
+    if let Some((size, series)) = table.sizes.last() {
         let (what, lazy, exec) =
             (format!("restart --lazy, {size} MiB"), series.lazy.clone(), series.exec.clone());
         let exec = Some(("fork, exec and exit of myrestart", &exec));

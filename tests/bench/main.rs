@@ -4,8 +4,11 @@
 //! victim    the program that is saved: fills its memory, and does and times what it is told over a pipe
 //! target    the side of the driver: starts victims, saves and restarts them
 //! figures   one function for each line of the table
+//! ticker    another program that is saved, by any tool
+//! peers     what other tools need for the same
 //! machine   what it ran on, and how busy that was
-//! report    BENCH.md and bench.json
+//! report    tables in Markdown, bench.json
+//! pages     puts the tables into the documentation
 //! plot      the same as SVG
 //! ```
 //!
@@ -18,12 +21,15 @@ mod limits;
 mod machine;
 mod memory;
 mod options;
+mod pages;
+mod peers;
 mod place;
 mod plot;
 mod report;
 mod sample;
 mod series;
 mod target;
+mod ticker;
 mod victim;
 
 use options::Options;
@@ -32,6 +38,10 @@ fn main() {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("victim") => victim::main(&args.next().expect("bench victim MEMORY")),
+        Some("ticker") => {
+            let mut next = || args.next().expect("bench ticker MEMORY FILE");
+            ticker::main(&next(), &next())
+        }
         Some("read") => limits::read_main(&args.next().expect("bench read FILE")),
         first => {
             let options = Options::parse(first.map(String::from).into_iter().chain(args));

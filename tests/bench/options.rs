@@ -6,10 +6,13 @@ const HELP: &str = "\
 usage: bench [OPTION]...
 Measure stops, saves and restarts beside the limits of this machine.
 
-  --out=DIR      where BENCH.md, bench.json and the plots go (default: docs/bench)
+  --out=DIR      where BENCH.md, bench.json and the plots go (default: target/bench)
+  --pages=DIR    also put the tables into README.md and docs/performance.md of this
+                 source tree, and the plots and bench.json into its docs/bench
   --only=NAME    only figures whose name begins with NAME; may be given several times
   --rounds=N     rounds for each figure (default 7)
   --most=MIB     the largest memory in the plots (default 8192, as far as memory allows)
+  --note=TEXT    what else is to be known of the run; goes beside the machine
   --disk=DIR     a directory on a disk (default: target)
   --realtime     run everything under SCHED_FIFO, on a machine that others use
   --help         print this
@@ -20,6 +23,10 @@ Measure stops, saves and restarts beside the limits of this machine.
 pub struct Options {
     /// Where the results go.
     pub out: PathBuf,
+    /// The source tree whose documentation gets them.
+    pub pages: Option<PathBuf>,
+    /// What else is to be known of the run.
+    pub note: String,
     /// Names of figures; none: all.
     pub only: Vec<String>,
     /// Rounds for each figure.
@@ -38,7 +45,9 @@ impl Options {
     /// Reads the arguments; ends the process when they are wrong.
     pub fn parse(args: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
-            out: PathBuf::from("docs/bench"),
+            out: PathBuf::from("target/bench"),
+            pages: None,
+            note: String::new(),
             only: Vec::new(),
             rounds: 7,
             most: 8192,
@@ -50,6 +59,8 @@ impl Options {
             let (name, value) = arg.split_once('=').unwrap_or((&arg, ""));
             match name {
                 "--out" => options.out = value.into(),
+                "--pages" => options.pages = Some(value.into()),
+                "--note" => options.note = value.into(),
                 "--only" => options.only.push(value.into()),
                 "--rounds" => options.rounds = value.parse().unwrap_or_else(|_| wrong(&arg)),
                 "--most" => options.most = value.parse().unwrap_or_else(|_| wrong(&arg)),

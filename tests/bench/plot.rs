@@ -1,6 +1,7 @@
 //! Plots with two logarithmic axes, as SVG written by hand.
 
 use crate::figures::Table;
+use crate::peers::Peer;
 use crate::sample::Sample;
 use crate::series::Series;
 use std::fmt::Write;
@@ -35,23 +36,47 @@ pub fn all(table: &Table) -> Vec<(&'static str, String)> {
     };
     let sizes = |label, colour, dashed, pick: Pick| line(&table.sizes, label, colour, dashed, pick);
     let regions = |label, colour, dashed, pick: Pick| line(&table.regions, label, colour, dashed, pick);
+    // Other tools, by the same sizes.
+    let peer = |tool: &'static str, label, colour, pick: fn(&Peer) -> &Sample| {
+        let of = |(memory, peers): &(String, Vec<Peer>)| {
+            let mib: f64 = memory.strip_prefix("random:")?.parse().ok()?;
+            Some((mib, pick(peers.iter().find(|peer| peer.tool == tool)?).millis()))
+        };
+        let points: Vec<_> = table.peers.iter().filter_map(of).collect();
+        (!points.is_empty()).then_some(Line { label, colour, dashed: false, points })
+    };
+    let criu = |pick| peer("CRIU", "CRIU", "#7b3294", pick);
+    let dmtcp = |pick| peer("DMTCP --no-gzip", "DMTCP", "#d95f02", pick);
+    let with = |mut lines: Vec<Line>, pick: fn(&Peer) -> &Sample| {
+        lines.extend([criu(pick), dmtcp(pick)].into_iter().flatten());
+        lines
+    };
     let plots = [
         (
             "stop.svg",
             "How long the program stands still",
             "MiB of memory",
-            vec![sizes("stop", OURS, false, |s| &s.stop), sizes("limit: fork(2)", LIMIT, true, |s| &s.fork)],
+            with(
+                vec![
+                    sizes("stop", OURS, false, |s| &s.stop),
+                    sizes("limit: fork(2)", LIMIT, true, |s| &s.fork),
+                ],
+                |peer| &peer.pause,
+            ),
         ),
         (
             "restart.svg",
-            "From execve(2) of myrestart to the program's next instruction",
+            "From the restart command to the program's next instruction",
             "MiB of memory",
-            vec![
-                sizes("restart", OURS, false, |s| &s.restart),
-                sizes("restart, one CPU", SECOND, false, |s| &s.alone),
-                sizes("restart --lazy", THIRD, false, |s| &s.lazy),
-                sizes("limit: read(2)", LIMIT, true, |s| &s.read),
-            ],
+            with(
+                vec![
+                    sizes("restart", OURS, false, |s| &s.restart),
+                    sizes("restart, one CPU", SECOND, false, |s| &s.alone),
+                    sizes("restart --lazy", THIRD, false, |s| &s.lazy),
+                    sizes("limit: read(2)", LIMIT, true, |s| &s.read),
+                ],
+                |peer| &peer.restart,
+            ),
         ),
         (
             "image.svg",

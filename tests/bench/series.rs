@@ -43,14 +43,18 @@ impl Series {
         let mut target = Target::victim(memory, place);
         let sum = target.hear()[0];
         let copy = place.path().join("copy");
+        // Warms everything up, and tells how long images are.
+        target.save(place);
+        let len = place.image_len();
         for _ in 0..rounds {
+            // Before the save, so that there is never room for two images to be had.
+            place.clear();
+            let word = if sync { "sync" } else { "write" };
+            series.write.0.push(target.ask(&format!("{word} {len} {}", copy.display()))[0]);
             series.fork.0.push(target.ask("fork")[0]);
             let saved = target.save(place);
             series.stop.0.push(saved.stop);
             series.image.0.push(saved.image);
-            let word = if sync { "sync" } else { "write" };
-            let len = place.image_len();
-            series.write.0.push(target.ask(&format!("{word} {len} {}", copy.display()))[0]);
         }
         (series, sum)
     }

@@ -36,8 +36,13 @@ pub struct Saved {
 impl Target {
     /// This program as a victim.
     pub fn victim(memory: &str, place: &Place) -> Self {
+        Self::victim_with(memory, place, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn victim_with(memory: &str, place: &Place, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(own_path());
-        command.args(["victim", memory]);
+        command.args(["victim", memory]).envs(environment.iter().copied());
         Self::preloaded(command, place)
     }
 
@@ -106,6 +111,14 @@ impl Target {
         let there = appeared.recv_timeout(Duration::from_secs(120)).expect("an image");
         self.reap_writer();
         Saved { stop: back - sent, image: there - sent }
+    }
+
+    /// Has it save in the foreground: nanoseconds from the signal to its next instruction, when the image is there.
+    pub fn save_here(&mut self, place: &Place) -> u64 {
+        place.clear();
+        let [0, sent, back] = self.ask("stop")[..] else { panic!("not the answer of the victim") };
+        assert!(place.image().exists(), "the program went on before the image was there");
+        back - sent
     }
 
     /// Waits for the process that wrote the image: an orphan, and so a child of this process.

@@ -22,6 +22,7 @@ const FILE_MISSING: i32 = 72;
 const CPU: i32 = 75;
 const PERMISSION: i32 = 77;
 const NOT_REGULAR: i32 = 81;
+const UNSUPPORTED: i32 = 82;
 
 /// Runs `myrestart` in a place as its user: the code, and that there is one line with each of `words` and nothing else.
 #[track_caller]
@@ -241,4 +242,39 @@ fn image_of_another_user() {
     nix::unistd::chown(&image.place().file("of another"), Some(1234.into()), None).unwrap();
     fs::set_permissions(image.place().file("of another"), PermissionsExt::from_mode(0o644)).unwrap();
     fails(image.place(), &["of another"], PERMISSION, &["of another", "--force"]);
+}
+
+#[test]
+fn lazy_restart_where_the_image_can_go_away() {
+    for user in User::each() {
+        let image = good(user);
+        let place = image.place();
+        // myrestart is told that the image is on another file system: its type is the first word that fstatfs(2) stores.
+        let run = |kind: &str, options: &[&str]| {
+            let mut command = place.command(&tool("strace"));
+            let poke = format!("inject=fstatfs:poke_exit=@arg2={kind}");
+            command.args(["-o", "trace", "-e", "trace=fstatfs", "-e", &poke]);
+            command.arg(place.artifact(Artifact::Restarter)).args(options).arg("myckpt");
+            command.stdout(place.output("restart.out")).stderr(place.output("restart.err"));
+            (command.status().unwrap().code(), place.text("restart.err"))
+        };
+        const NFS: &str = "6969000000000000";
+        const FUSE: &str = "4655736500000000";
+        const TMPFS: &str = "9419020100000000";
+        for (kind, name) in [(NFS, "NFS"), (FUSE, "FUSE")] {
+            let (code, said) = run(kind, &["--lazy"]);
+            assert_eq!(code, Some(UNSUPPORTED), "{said}");
+            assert!(
+                said.contains("myckpt") && said.contains(name) && said.contains("leave --lazy out"),
+                "{said}"
+            );
+            assert!(place.text("trace").contains("INJECTED"), "{}", place.text("trace"));
+        }
+        for (kind, options) in
+            [(NFS, &["--plan"][..]), (NFS, &["--lazy", "--plan", "--force"]), (TMPFS, &["--lazy", "--plan"])]
+        {
+            let (code, said) = run(kind, options);
+            assert_eq!((code, said.as_str()), (Some(0), ""), "{options:?}");
+        }
+    }
 }
