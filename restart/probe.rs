@@ -140,32 +140,33 @@ fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
 ///
 /// [`Code::Unsupported`] unless `force`.
 pub fn check_lazy(fd: i32, name: &[u8], force: bool) -> Result<'_, ()> {
-    let kind = sys::fd::file_system(fd).unwrap_or(0);
-    let Some((_, cause)) = SHARED_FILE_SYSTEMS.iter().find(|(known, _)| *known == kind).filter(|_| !force)
-    else {
-        return Ok(());
-    };
-    Err(Failure::new(Code::Unsupported, name, cause, "leave --lazy out, or copy the image to a local disk"))
+    let is_shared = sys::fd::file_system(fd).is_ok_and(|kind| SHARED_FILE_SYSTEMS.contains(&kind));
+    if is_shared && !force {
+        let cause = "--lazy is not safe with an image on a network file system or FUSE";
+        let advice = "leave --lazy out, or copy the image to a local disk";
+        return Err(Failure::new(Code::Unsupported, name, cause, advice));
+    }
+    Ok(())
 }
 
 /// File systems whose files another machine or a program can take away or change (include/uapi/linux/magic.h, and the headers of those that
 /// are not in there).
-const SHARED_FILE_SYSTEMS: [(u64, &str); 15] = [
-    (0x6969, "--lazy is not safe with an image on NFS"),
-    (0x517b, "--lazy is not safe with an image on SMB"),
-    (0xfe53_4d42, "--lazy is not safe with an image on SMB"),
-    (0xff53_4d42, "--lazy is not safe with an image on SMB"),
-    (0x6573_5546, "--lazy is not safe with an image on FUSE"),
-    (0x0102_1997, "--lazy is not safe with an image on 9P"),
-    (0x5346_414f, "--lazy is not safe with an image on AFS"),
-    (0x6b41_4653, "--lazy is not safe with an image on AFS"),
-    (0x00c3_6400, "--lazy is not safe with an image on Ceph"),
-    (0x7375_7245, "--lazy is not safe with an image on Coda"),
-    (0x0bd0_0bd0, "--lazy is not safe with an image on Lustre"),
-    (0x4750_4653, "--lazy is not safe with an image on GPFS"),
-    (0x7461_636f, "--lazy is not safe with an image on OCFS2"),
-    (0x0116_1970, "--lazy is not safe with an image on GFS2"),
-    (0x786f_4256, "--lazy is not safe with an image on vboxsf"),
+const SHARED_FILE_SYSTEMS: [u64; 15] = [
+    0x6969,      // NFS
+    0x517b,      // SMB
+    0xfe53_4d42, // SMB2
+    0xff53_4d42, // CIFS
+    0x6573_5546, // FUSE
+    0x0102_1997, // 9P
+    0x5346_414f, // AFS
+    0x6b41_4653, // kAFS
+    0x00c3_6400, // Ceph
+    0x7375_7245, // Coda
+    0x0bd0_0bd0, // Lustre
+    0x4750_4653, // GPFS
+    0x7461_636f, // OCFS2
+    0x0116_1970, // GFS2
+    0x786f_4256, // vboxsf
 ];
 
 /// Refuses an image that another user could have made, or of another user's process, or of a CPU that could do more.

@@ -261,13 +261,10 @@ fn lazy_restart_where_the_image_can_go_away() {
         const NFS: &str = "6969000000000000";
         const FUSE: &str = "4655736500000000";
         const TMPFS: &str = "9419020100000000";
-        for (kind, name) in [(NFS, "NFS"), (FUSE, "FUSE")] {
+        for kind in [NFS, FUSE] {
             let (code, said) = run(kind, &["--lazy"]);
             assert_eq!(code, Some(UNSUPPORTED), "{said}");
-            assert!(
-                said.contains("myckpt") && said.contains(name) && said.contains("leave --lazy out"),
-                "{said}"
-            );
+            assert!(said.contains("myckpt") && said.contains("leave --lazy out"), "{said}");
             assert!(place.text("trace").contains("INJECTED"), "{}", place.text("trace"));
         }
         for (kind, options) in
