@@ -28,6 +28,9 @@ all:
 	@install -m 755 $(TARGET)/release/libckpt.so $(TARGET)/release/myrestart $(TARGET)/release/ckpt build/
 	@ls -l build/libckpt.so build/myrestart build/ckpt
 
+build/ckpt:
+	$(MAKE) all
+
 demo: all
 	@tests/demo
 
@@ -52,7 +55,8 @@ soak: all
 bench: all
 	@$(CARGO) run --quiet --release --locked -p ckpt-bench --bin bench -- $(BENCH)
 
-install: all
+# What was built, by whoever built it: root need not have cargo, and leaves nothing of its own in the source folder.
+install: build/ckpt
 	@packaging/install build "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
 
 deb: all

@@ -122,7 +122,8 @@ fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
         ImageError::WrongMachine | ImageError::NotCkpt => {
             (Code::Foreign, "name an image that libckpt.so wrote")
         }
-        ImageError::Version(_) | ImageError::UnknownRequired(_) => (Code::Version, ""),
+        ImageError::Version(_) => (Code::Version, ""),
+        ImageError::UnknownRequired(_) => (Code::Unsupported, ""),
         ImageError::Truncated { .. } => (Code::Truncated, "copy it again, or restart from another image"),
         ImageError::Overlong { .. }
         | ImageError::TablesCorrupt

@@ -157,7 +157,7 @@ pub struct Restart {
 /// Show what is in an image
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The image
+    /// The image ('-': standard input)
     #[arg(value_hint = ValueHint::FilePath)]
     pub image: PathBuf,
     /// The memory map: OWN is what the program wrote, COPY what is still as in the file
@@ -183,7 +183,7 @@ pub struct Show {
 /// Check every checksum of an image
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The images
+    /// The images ('-': standard input)
     #[arg(required = true, value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub images: Vec<PathBuf>,
 }
@@ -193,7 +193,7 @@ pub struct Verify {
 /// The exit code is 0 when they do not differ and 1 when they do.
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The earlier image
+    /// The earlier image ('-': standard input)
     #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
     pub a: PathBuf,
     /// The later image
@@ -219,7 +219,7 @@ pub struct Ls {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Extract {
-    /// The image
+    /// The image ('-': standard input)
     #[arg(value_hint = ValueHint::FilePath)]
     pub image: PathBuf,
     /// The executable, as far as it was mapped: what gdb needs of it

@@ -34,11 +34,11 @@ codes! {
     Foreign = 67,
     /// An image of another version.
     Version = 68,
-    /// The image is shorter or longer than it says.
+    /// The image is cut short.
     Truncated = 69,
     /// A bug in ckpt.
     Internal = 70,
-    /// The image is damaged: a checksum is wrong, or a table contradicts itself.
+    /// The image is damaged: a checksum is wrong, a table contradicts itself, or the file goes on behind it.
     Corrupt = 71,
     /// The image has nothing of that name.
     Missing = 72,
@@ -144,5 +144,12 @@ mod tests {
         assert_eq!(denied.text, "a\\012b: cannot be opened: EACCES: Permission denied");
         let gone = Failure::file(Code::NoImage, Path::new("f"), "cannot be opened", Errno::ENOENT);
         assert_eq!(gone.code, Code::NoImage);
+        assert_eq!(Failure::call("kcmp", Errno::EPERM).code, Code::Permission);
+    }
+
+    #[test]
+    fn a_call_that_the_kernel_does_not_have_has_its_own_code() {
+        assert_eq!(Failure::call("pidfd_open", Errno::ENOSYS).code, Code::Kernel);
+        assert_eq!(Failure::call("pipe", Errno::EMFILE).code, Code::Io);
     }
 }

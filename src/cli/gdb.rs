@@ -19,6 +19,9 @@ use std::process::Command;
 
 /// Runs it.
 pub fn run(args: &Gdb) -> Result<Code> {
+    if args.image.as_os_str() == "-" {
+        return Err(Failure::new(Code::Usage, "gdb: needs an image in a file; standard input is yours"));
+    }
     let opened = Opened::new(&args.image)?;
     let image = opened.image()?;
     let gdb = tools::on_path("gdb")?;

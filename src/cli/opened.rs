@@ -6,6 +6,7 @@ use image::error::ImageError;
 use image::format::PAGE;
 use image::read::{Image, Sums, prefix_len};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,14 +19,9 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens an image and reads everything before its page data.
+    /// Opens an image, `-` for the one on standard input, and reads everything before its page data.
     pub fn new(path: &Path) -> Result<Self> {
-        // A FIFO must not make the command wait for a writer.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(path)
-            .map_err(|e| Failure::file(Code::NoImage, path, "cannot be opened", e))?;
+        let file = if path.as_os_str() == "-" { spooled() } else { open(path) }?;
         let failed = |e| Failure::file(Code::Io, path, "cannot be read", e);
         let metadata = file.metadata().map_err(failed)?;
         let kind = metadata.file_type();
@@ -112,6 +108,23 @@ impl Opened {
     }
 }
 
+fn open(path: &Path) -> Result<File> {
+    // A FIFO must not make the command wait for a writer.
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+    options.open(path).map_err(|e| Failure::file(Code::NoImage, path, "cannot be opened", e))
+}
+
+/// What is on standard input, in a file without a name: an image is not read in order.
+fn spooled() -> Result<File> {
+    let copy = || {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        Ok(file)
+    };
+    copy().map_err(|e: io::Error| Failure::file(Code::Io, Path::new("standard input"), "cannot be read", e))
+}
+
 /// The class of an image's fault.
 fn code(error: ImageError) -> Code {
     match error {
@@ -119,8 +132,9 @@ fn code(error: ImageError) -> Code {
         ImageError::WrongMachine | ImageError::NotCkpt => Code::Foreign,
         ImageError::Version(_) => Code::Version,
         ImageError::UnknownRequired(_) => Code::Unsupported,
-        ImageError::Truncated { .. } | ImageError::Overlong { .. } => Code::Truncated,
-        ImageError::TablesCorrupt
+        ImageError::Truncated { .. } => Code::Truncated,
+        ImageError::Overlong { .. }
+        | ImageError::TablesCorrupt
         | ImageError::NotesCorrupt
         | ImageError::SumsCorrupt
         | ImageError::BadTable(_) => Code::Corrupt,

@@ -162,7 +162,7 @@ fn what_is_no_image_has_its_own_code() {
         ("fifo", 81),
         ("/dev/null", 81),
         ("short", 69),
-        ("long", 69),
+        ("long", 71),
         ("newer", 68),
     ];
     for (name, code) in cases {

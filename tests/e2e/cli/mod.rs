@@ -1,6 +1,7 @@
 //! The `ckpt` command.
 
 mod bindings;
+mod codes;
 mod examples;
 mod images;
 mod interface;
