@@ -57,6 +57,35 @@ fn a_thread_that_does_not_stop_is_named() {
     }
 }
 
+#[test]
+fn a_thread_in_a_vfork_is_named_until_its_child_ends() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("thread_vfork"));
+        process.ready();
+        let Err(line) = process.try_save() else { process.fail("saved, with a thread in a vfork") };
+        assert!(
+            line.contains("(in-vfork) does not stop; it waits in a system call") && line.contains("vfork")
+        );
+        process.go();
+        process.ready();
+        place.write("err", b"");
+        process.generations(1).passes();
+    }
+}
+
+#[test]
+fn a_program_without_its_first_thread_is_refused() {
+    for user in User::each() {
+        let mut process = Place::new(user).start(&Program::victim("first_thread_ended"));
+        process.ready();
+        let Err(line) = process.try_save() else { process.fail("saved, without the first thread") };
+        assert!(line.contains("has ended but is the first one of the process"), "{line}");
+        process.go();
+        assert!(process.finish().status.success());
+    }
+}
+
 /// A victim one of whose threads has something of its own: the save is refused by the thread's name and these words.
 #[track_caller]
 fn refused(what: &str, users: impl IntoIterator<Item = User>, words: &str) {
