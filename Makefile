@@ -4,6 +4,7 @@
 # make check-programs  the tests of programs that come in large packages: java, node, go, numpy; installs them
 # make audit      the annotated trace of a save and a restart
 # make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
+# make faults     every system call of a save and a restart fails in every way, and is the last one: half an hour
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers
 # make deb        build/ckpt_VERSION_amd64.deb (needs dpkg-dev)
@@ -18,7 +19,7 @@ SOAK_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
 
-.PHONY: all demo check check-programs audit soak bench install deb clean
+.PHONY: all demo check check-programs audit soak faults bench install deb clean
 .DELETE_ON_ERROR:
 
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
@@ -51,6 +52,9 @@ audit: all
 
 soak: all
 	@$(TOOL) soak -- $(SOAK_SECONDS)
+
+faults: all
+	@$(TOOL) faults
 
 bench: all
 	@$(CARGO) run --quiet --release --locked -p ckpt-bench --bin bench -- $(BENCH)

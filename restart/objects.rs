@@ -1,7 +1,7 @@
 //! Files that live only in the image, made anew before anything is planned: memfds, and files without a name for deleted ones. Their contents
 //! are loaded by the plan. Shared anonymous memory is made by the plan, too: it has no descriptor.
 
-use crate::arena::Arena;
+use crate::arena::{Arena, List};
 use crate::exit::{Code, Failure, Result};
 use crate::files::out_of_the_way;
 use image::format::{Object, PAGE, Region, object_kind, region_flag, region_kind};
@@ -29,50 +29,61 @@ const READ_ONLY: u32 = region_flag::SHARED | region_flag::NO_MAYWRITE;
 /// `F_SEAL_EXEC`: nobody may make the file executable.
 const SEAL_EXEC: u32 = 0x20;
 
-/// Makes the files of all objects, under numbers that the process does not use.
+/// Where every object goes while it is filled, and which must be opened for reading as well. No file is there yet.
 ///
 /// # Errors
 ///
-/// When the kernel refuses.
-pub fn make<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Made]> {
+/// When the arena is too small.
+pub fn lay_out<'a>(image: &Image<'_>, arena: &mut Arena<'a>) -> Result<'static, List<'a, Made>> {
     let mut made = arena.list::<Made>(image.objects().len())?;
     for object in image.objects().iter() {
         made.push(Made { fd: -1, read_only: -1, at: 0, len: object.size.next_multiple_of(PAGE) })?;
     }
     for region in image.regions().iter().filter(|region| region.kind == region_kind::OBJECT) {
         let Some(files) = made.as_mut_slice().get_mut(region.file as usize) else { continue };
-        if region.flags & READ_ONLY == READ_ONLY {
-            files.read_only = WANTED;
-        }
         let is_anonymous =
             image.objects().get(region.file as usize).is_some_and(|o| o.kind == object_kind::SHARED_ANON);
+        if region.flags & READ_ONLY == READ_ONLY && !is_anonymous {
+            files.read_only = WANTED;
+        }
         if is_anonymous && begins_beyond(image, &region) {
             // Such a region is made out of a mapping that is there, and must begin inside of it.
             files.len = files.len.max(region.offset + PAGE);
         }
     }
     let mut next = 0;
-    for (object, files) in image.objects().iter().zip(made.as_mut_slice()) {
+    for files in made.as_mut_slice() {
         files.at = next;
         next += files.len;
+    }
+    Ok(made)
+}
+
+/// Makes the files of all objects, under numbers that the process does not use.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn make<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Made]> {
+    let mut made = lay_out(image, arena)?;
+    for (object, files) in image.objects().iter().zip(made.as_mut_slice()) {
         if object.kind == object_kind::SHARED_ANON {
-            files.read_only = -1;
-        } else {
-            let name = image.c_str(object.name);
-            let fail = |cause| move |errno| Failure::os(Code::Call, name, cause, errno, "").by_errno();
-            let first = match object.kind {
-                object_kind::MEMFD => memory_file(name, &object),
-                _ => nameless_file(name),
-            };
-            let first = first.map_err(fail("cannot make a file for what the process had open or mapped"))?;
-            let sized = fd::set_length(first, object.size);
-            sized.map_err(fail("no room for a file that the process had open or mapped"))?;
-            let moved = out_of_the_way(image, first);
-            files.fd = moved.map_err(fail("no free descriptor for a file that the process had mapped"))?;
-            if files.read_only == WANTED {
-                let opened = again(files.fd, open_flag::RDONLY).and_then(|fd| out_of_the_way(image, fd));
-                files.read_only = opened.map_err(fail("cannot open a file that the process had mapped"))?;
-            }
+            continue;
+        }
+        let name = image.c_str(object.name);
+        let fail = |cause| move |errno| Failure::os(Code::Call, name, cause, errno, "").by_errno();
+        let first = match object.kind {
+            object_kind::MEMFD => memory_file(name, &object),
+            _ => nameless_file(name),
+        };
+        let first = first.map_err(fail("cannot make a file for what the process had open or mapped"))?;
+        let sized = fd::set_length(first, object.size);
+        sized.map_err(fail("no room for a file that the process had open or mapped"))?;
+        let moved = out_of_the_way(image, first);
+        files.fd = moved.map_err(fail("no free descriptor for a file that the process had mapped"))?;
+        if files.read_only == WANTED {
+            let opened = again(files.fd, open_flag::RDONLY).and_then(|fd| out_of_the_way(image, fd));
+            files.read_only = opened.map_err(fail("cannot open a file that the process had mapped"))?;
         }
     }
     Ok(made.into_slice())

@@ -92,8 +92,9 @@ impl Pipe {
         let _ = fd::close(self.0[1]);
     }
 
+    /// False when nobody can hear it any more.
     fn say(&self, word: u8) -> bool {
-        fd::write(self.0[1], &[word]) == Ok(1)
+        writer::write_all(self.0[1], &[word]).is_ok()
     }
 
     /// `None` when the other process is gone.
@@ -143,8 +144,9 @@ fn start(
         let mut order = orders.hear();
         if order == Some(FETCH) {
             let fetched = special.fetch(snapshot, scratch).is_ok();
-            answers.say(if fetched { FETCHED } else { OUT_OF_REACH });
-            order = orders.hear();
+            // Unheard, it must end, or both would wait for ever.
+            order =
+                if answers.say(if fetched { FETCHED } else { OUT_OF_REACH }) { orders.hear() } else { None };
         }
         if order != Some(WRITE) {
             // The helper does it itself, or has failed and told why.
@@ -166,8 +168,7 @@ fn start(
     orders.close_reader();
     answers.close_writer();
     if !special.is_nothing(child, snapshot, scratch) {
-        orders.say(FETCH);
-        match answers.hear() {
+        match orders.say(FETCH).then(|| answers.hear()).flatten() {
             Some(FETCHED) => {}
             // Something of the target's memory is out of a child's reach.
             Some(_) => {

@@ -99,6 +99,7 @@ impl Job<'_> {
             // SAFETY: the helper mapped it for itself, and has ended.
             let _ = unsafe { sys::memory::munmap(start, end - start) };
         }
+        scratch::take_back();
         crash::unwatch();
     }
 }
@@ -151,6 +152,7 @@ impl From<Failure> for Stop {
 /// Called by `ckpt_entry` on the leader's stack, with every signal blocked.
 pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     let started = report::now();
+    scratch::forget();
     sys::cpu::open_protection_keys();
     crate::blocking::begin(started);
     crate::blocking::arrived(arrival);
@@ -158,9 +160,9 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
     crate::resume::prepare();
-    let threads = threads::count();
-    let gathering = if threads > 1 { Some(Gathering::begin(threads)) } else { None };
-    let (gathering, trouble) = match gathering.transpose() {
+    let gathering = threads::count()
+        .and_then(|threads| if threads > 1 { Gathering::begin(threads).map(Some) } else { Ok(None) });
+    let (gathering, trouble) = match gathering {
         Ok(gathering) => (gathering, None),
         Err(failure) => (None, Some(failure)),
     };
@@ -322,13 +324,11 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
         contents,
         has_attributes: false,
     };
-    let result = if report.is_check {
+    if report.is_check {
         regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {
         background::write(job, &mut snapshot, scratch, report)
-    };
-    snapshot.contents.unmap();
-    result
+    }
 }
 
 /// The table of threads: first the one whose id is the process's.

@@ -3,6 +3,7 @@
 
 use crate::message::Failure;
 use image::format::PAGE;
+use sys::Errno;
 use sys::fd::{self, open_flag};
 
 /// The memory of a process.
@@ -23,26 +24,44 @@ impl MemoryFile {
         let _ = fd::close(self.fd);
     }
 
-    /// Reads at `address`; gives the number of bytes, which is zero when not even the first one can be read.
-    pub fn read(&self, address: u64, buf: &mut [u8]) -> usize {
-        fd::read_at(self.fd, buf, address).unwrap_or(0)
+    /// Reads at `address`; gives the number of bytes, which is zero when not even the first one is there.
+    ///
+    /// # Errors
+    ///
+    /// Anything but EIO, by which the kernel says that there is nothing.
+    pub fn read(&self, address: u64, buf: &mut [u8]) -> sys::Result<usize> {
+        loop {
+            match fd::read_at(self.fd, buf, address) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EIO) => return Ok(0),
+                result => return result,
+            }
+        }
     }
 
-    /// Copies `start..end` to `to`, all of them multiples of the page size; pages that cannot be read are left out.
+    /// Copies `start..end` to `to`, all of them multiples of the page size. Pages that are not there are left out if there `may_be_gaps`: a
+    /// mapping can be longer than its file.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be read.
     ///
     /// # Safety
     ///
     /// There is memory for all of it at `to`, which nobody borrows.
-    pub unsafe fn copy(&self, start: u64, end: u64, to: u64) {
+    pub unsafe fn copy(&self, start: u64, end: u64, to: u64, may_be_gaps: bool) -> Result<(), Failure> {
+        let fail = |errno| Failure::Proc("/proc/self/mem", errno);
         let mut at = start;
         while at < end {
             let place = (at - start + to) as *mut u8;
             // SAFETY: inside the place that the caller answers for.
             let place = unsafe { core::slice::from_raw_parts_mut(place, (end - at) as usize) };
-            match self.read(at, place) as u64 / PAGE * PAGE {
-                0 => at += PAGE,
+            match self.read(at, place).map_err(fail)? as u64 {
+                0 if may_be_gaps => at = at / PAGE * PAGE + PAGE,
+                0 => return Err(fail(Errno::EIO)),
                 read => at += read,
             }
         }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::memory_file::MemoryFile;
 use crate::message::{Failure, Kind};
 use crate::report::Report;
 use crate::scratch::{Growing, List, Scratch};
+use core::cell::Cell;
 use image::format::{
     Blob, CHUNK, Descriptor, NONE, Object, ObjectRun, OpenFile, PAGE, file_kind, object_kind,
 };
@@ -225,6 +226,8 @@ struct Reader<'a> {
     pid: u32,
     /// Nothing is swapped out on this machine: a page that is not in memory does not exist.
     no_swap: bool,
+    /// The first error of reading memory.
+    trouble: Cell<Option<Errno>>,
 }
 
 impl Reader<'_> {
@@ -237,7 +240,13 @@ impl Reader<'_> {
     fn read(&self, address: u64, buf: &mut [u8]) -> usize {
         // The second way is slower, but reads what is protected, too.
         let direct = memory::copy_from(self.pid, address, buf).unwrap_or(0);
-        if direct > 0 { direct } else { self.memory.read(address, buf) }
+        if direct > 0 {
+            return direct;
+        }
+        self.memory.read(address, buf).unwrap_or_else(|errno| {
+            self.trouble.set(Some(errno));
+            0
+        })
     }
 
     /// Whether a page of a mapping exists.
@@ -339,25 +348,24 @@ impl Contents {
         }
         let result = MemoryFile::open().and_then(|memory| {
             let no_swap = sys::process::swap_in_use() == Ok(0);
-            let reader = Reader { vmas, sources, scratch, memory, pid: sys::process::pid(), no_swap };
+            let reader = Reader {
+                vmas,
+                sources,
+                scratch,
+                memory,
+                pid: sys::process::pid(),
+                no_swap,
+                trouble: Cell::new(None),
+            };
             let result = contents.copy_all(&reader);
+            let result = match reader.trouble.get() {
+                Some(errno) => Err(Failure::Proc("/proc/self/mem", errno)),
+                None => result,
+            };
             reader.memory.close();
             result
         });
-        match result {
-            Ok(()) => Ok(contents),
-            Err(failure) => {
-                contents.unmap();
-                Err(failure)
-            }
-        }
-    }
-
-    /// Gives the memory back.
-    pub fn unmap(self) {
-        self.objects.unmap();
-        self.runs.unmap();
-        self.bytes.unmap();
+        result.map(|()| contents)
     }
 
     /// Makes each run's `data` count from the start of the image, in which the bytes begin at `start`; tells whether there are runs.
@@ -377,11 +385,15 @@ impl Contents {
     fn copy_all(&mut self, reader: &Reader<'_>) -> Result<(), Failure> {
         for (index, source) in reader.sources.iter().enumerate() {
             self.first_run = self.runs.len();
+            let first_byte = self.bytes.len();
             let opened = if source.fd < 0 { Err(Errno::EBADF) } else { self.open_file(source) };
             let size = match opened {
                 Ok(()) => source.object.size,
                 Err(Errno::ENOMEM) => return Err(Failure::Scratch(Errno::ENOMEM)),
                 Err(_) if reader.region_beyond(index as u32, 0).is_some() => {
+                    // What there is of it so far will come again.
+                    self.runs.truncate(self.first_run);
+                    self.bytes.truncate(first_byte);
                     self.mapped_file(reader, index as u32).map_err(Failure::Scratch)?.max(source.object.size)
                 }
                 Err(_) => return Err(Failure::Descriptor(source.fd, UNREADABLE)),

@@ -62,6 +62,16 @@ pub enum Contents<'a> {
     None,
 }
 
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.map.close();
+        for shadow in self.shadows.iter() {
+            // SAFETY: the shadow is ours, and the table goes with it.
+            let _ = unsafe { memory::munmap(shadow.copy, shadow.end - shadow.start) };
+        }
+    }
+}
+
 impl Pages {
     /// Opens the page map of this process.
     pub fn new(second: Option<Second>) -> Result<Self, Failure> {
@@ -74,21 +84,6 @@ impl Pages {
             data_len: 0,
             second,
         })
-    }
-
-    /// Gives everything back.
-    pub fn unmap(self) {
-        self.map.close();
-        for shadow in self.shadows.iter() {
-            // SAFETY: the shadow is ours, and the table goes with it.
-            let _ = unsafe { memory::munmap(shadow.copy, shadow.end - shadow.start) };
-        }
-        self.shadows.unmap();
-        self.loads.unmap();
-        self.guards.unmap();
-        if let Some(second) = self.second {
-            second.unmap();
-        }
     }
 
     /// Where a run at `address` can be read.
@@ -123,6 +118,7 @@ impl Pages {
         let copy = unsafe { memory::mmap(0, vma.end - vma.start, prot::READ | prot::WRITE, flags, -1, 0) };
         let copy = copy.map_err(Failure::Scratch)?;
         self.shadows.push(Shadow { start: vma.start, end: vma.end, copy }).map_err(Failure::Scratch)?;
+        let may_be_gaps = !matches!(contents, Contents::Anonymous);
         let (mut at, mut ranges) = (vma.start, [PageRegion::default(); 128]);
         let whole = PageRegion { start: vma.start, end: vma.end, categories: page::PRESENT };
         while at < vma.end {
@@ -134,8 +130,9 @@ impl Pages {
                 }
             };
             for range in ranges.iter().take(count).filter(|range| range.categories & page::GUARD == 0) {
+                let to = range.start - vma.start + copy;
                 // SAFETY: the copy is as long as the region, and nobody else knows it.
-                unsafe { memory.copy(range.start, range.end, range.start - vma.start + copy) };
+                unsafe { memory.copy(range.start, range.end, to, may_be_gaps) }?;
             }
             at = next;
         }
@@ -282,12 +279,10 @@ impl Pages {
             let place = region.place(middle);
             let search = || bits.set_nonzero(place);
             second.both(search, || self.nonzero_here(region, start, middle, kind))?;
-            let result = bits.iter().try_for_each(|index| {
+            bits.iter().try_for_each(|index| {
                 let at = middle + index * PAGE;
                 region.run(self, at, at + PAGE, kind)
-            });
-            bits.words.unmap();
-            result
+            })
         });
         self.second = Some(second);
         result

@@ -8,7 +8,7 @@ use crate::message::{Failure, Kind};
 use crate::scratch::{Full, List, Scratch};
 use crate::threads::STOP_SIGNAL;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use image::fields;
 use image::format::{NONE, Pending, Thread};
 use image::number::{take_decimal, take_hex};
@@ -59,10 +59,37 @@ unsafe impl Sync for Queue {}
 static QUEUE: Queue = Queue(UnsafeCell::new([Taken { by: 0, is_shared: false, info: [0; 128] }; ROOM]));
 /// Number of entries.
 static LEN: AtomicU32 = AtomicU32::new(0);
+/// Why some could not be taken, or zero.
+static ERRNO: AtomicI32 = AtomicI32::new(0);
 
 /// Forgets what an earlier save has taken.
 pub fn begin() {
     LEN.store(0, Ordering::Relaxed);
+    ERRNO.store(0, Ordering::Relaxed);
+}
+
+/// Whether everything could be taken that was pending.
+pub fn check() -> Result<(), Failure> {
+    match ERRNO.load(Ordering::Acquire) {
+        0 => Ok(()),
+        errno => Err(Failure::Ask("rt_sigtimedwait", Errno::new(errno))),
+    }
+}
+
+/// Takes a signal; none when none is pending.
+fn next(set: u64) -> Option<(u32, Info)> {
+    loop {
+        match signal::take(set) {
+            Ok(taken) => return Some(taken),
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                if errno != Errno::EAGAIN {
+                    ERRNO.store(errno.into_raw(), Ordering::Release);
+                }
+                return None;
+            }
+        }
+    }
 }
 
 fn taken() -> &'static [Taken] {
@@ -103,7 +130,7 @@ pub fn take(tid: u32, wanted: Wanted) {
     let bit = |number: u32| 1u64 << (number - 1);
     let mut own = wanted.own;
     while own != 0 {
-        let Ok((number, info)) = signal::take(own) else { break };
+        let Some((number, info)) = next(own) else { break };
         if !add(tid, false, info) {
             return;
         }
@@ -119,7 +146,7 @@ pub fn take(tid: u32, wanted: Wanted) {
     if wanted.shared == 0 {
         return;
     }
-    while let Ok((_, info)) = signal::take(wanted.shared) {
+    while let Some((_, info)) = next(wanted.shared) {
         if !add(tid, true, info) {
             return;
         }

@@ -5,6 +5,7 @@ use crate::config;
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
 use crate::scratch::Scratch;
+use crate::thread::known;
 use image::fields;
 use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer, process_flag};
 use image::number::decimal;
@@ -45,13 +46,13 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         }),
         umask: ask::umask(),
         dumpable: job.dumpable,
-        thp_disable: ask::prctl_value(pr::GET_THP_DISABLE).unwrap_or(0),
-        membarrier: ask::membarrier(1 << 9).unwrap_or(0),
+        thp_disable: known("prctl", ask::prctl_value(pr::GET_THP_DISABLE))?,
+        membarrier: known("membarrier", ask::membarrier(1 << 9))?,
         subreaper: job.own.subreaper,
-        mdwe: ask::prctl_value(pr::GET_MDWE).unwrap_or(0),
-        tsc: ask::prctl_stored(pr::GET_TSC).unwrap_or(0) as u32,
-        mce_kill: mce_kill(),
-        memory_merge: ask::prctl_value(pr::GET_MEMORY_MERGE).unwrap_or(0),
+        mdwe: known("prctl", ask::prctl_value(pr::GET_MDWE))?,
+        tsc: known("prctl", ask::prctl_stored(pr::GET_TSC))? as u32,
+        mce_kill: mce_kill()?,
+        memory_merge: known("prctl", ask::prctl_value(pr::GET_MEMORY_MERGE))?,
         signal: config::get().signal,
         ..Process::default()
     })
@@ -84,8 +85,8 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     process.no_new_privs = number(b"NoNewPrivs:");
     process.seccomp = number(b"Seccomp:");
     process.seccomp_filters = number(b"Seccomp_filters:");
-    process.keepcaps = ask::prctl_value(pr::GET_KEEPCAPS).unwrap_or(0);
-    process.securebits = ask::prctl_value(pr::GET_SECUREBITS).unwrap_or(0);
+    process.keepcaps = known("prctl", ask::prctl_value(pr::GET_KEEPCAPS))?;
+    process.securebits = known("prctl", ask::prctl_value(pr::GET_SECUREBITS))?;
     let text = file(b"/proc/self/oom_score_adj\0", "/proc/self/oom_score_adj", scratch)?;
     process.oom_score_adj = signed(scratch.blob(text)) as i32;
     let text = file(b"/proc/self/coredump_filter\0", "/proc/self/coredump_filter", scratch)?;
@@ -98,12 +99,13 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
 }
 
 /// [`Process::mce_kill`].
-fn mce_kill() -> u32 {
+fn mce_kill() -> Result<u32, Failure> {
     const DEFAULT: u32 = 2;
-    match ask::prctl_value(pr::MCE_KILL_GET) {
-        Ok(DEFAULT) | Err(_) => 0,
+    Ok(match ask::prctl_value(pr::MCE_KILL_GET) {
+        Ok(DEFAULT) => 0,
         Ok(kind) => kind + 1,
-    }
+        Err(errno) => known("prctl", Err(errno))?,
+    })
 }
 
 fn time([sec, frac]: [i64; 2]) -> Time {

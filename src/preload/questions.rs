@@ -64,7 +64,7 @@ pub fn answer(job: &Job) -> Result<(), Failure> {
             slot.wait_for_answer();
         }
     }
-    Ok(())
+    pending::check()
 }
 
 /// Called by a parked thread whenever it wakes.

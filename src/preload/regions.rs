@@ -21,14 +21,6 @@ pub struct Regions {
     pub files: Growing<MappedFile>,
 }
 
-impl Regions {
-    /// Gives the memory back.
-    pub fn unmap(self) {
-        self.regions.unmap();
-        self.files.unmap();
-    }
-}
-
 /// Makes the regions of the snapshot's map, and finds their runs.
 pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
     complete(snapshot, scratch)?;

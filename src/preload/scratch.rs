@@ -6,6 +6,7 @@
 
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU64, Ordering};
 use image::format::Blob;
 use image::plain::Plain;
 use sys::memory::{self, advice, map, prot};
@@ -201,7 +202,7 @@ impl<T: Plain> DerefMut for List<T> {
     }
 }
 
-/// A table that grows, in a mapping of its own: for the writer, when the map has been read.
+/// A table that grows, in a mapping of its own, which goes with it: for the writer, when the map has been read.
 pub struct Growing<T> {
     base: u64,
     mapped: u64,
@@ -209,7 +210,39 @@ pub struct Growing<T> {
     kind: PhantomData<T>,
 }
 
+/// Every [`Growing`] that there is, as address and length: a helper that is killed leaves them in the program's memory.
+static LEFT: [[AtomicU64; 2]; 16] = [const { [const { AtomicU64::new(0) }; 2] }; 16];
+
+/// Notes that the table at `old` is at `new` now; zero is none.
+fn note(old: u64, new: u64, len: u64) {
+    if let Some([base, length]) = LEFT.iter().find(|[base, _]| base.load(Ordering::Relaxed) == old) {
+        length.store(len, Ordering::Relaxed);
+        base.store(new, Ordering::Relaxed);
+    }
+}
+
+/// Before a save: the tables of an earlier one are not there, least of all in a process that was restarted.
+pub fn forget() {
+    LEFT.iter().for_each(|[base, _]| base.store(0, Ordering::Relaxed));
+}
+
+/// Unmaps the tables of a helper that has ended before its time.
+pub fn take_back() {
+    for [base, len] in &LEFT {
+        let base = base.swap(0, Ordering::Relaxed);
+        if base != 0 {
+            // SAFETY: the helper mapped it for itself, and has ended.
+            let _ = unsafe { memory::munmap(base, len.load(Ordering::Relaxed)) };
+        }
+    }
+}
+
 impl<T: Plain> Growing<T> {
+    fn at(base: u64, mapped: u64) -> Self {
+        note(0, base, mapped);
+        Self { base, mapped, len: 0, kind: PhantomData }
+    }
+
     /// An empty table with room for at least one value.
     pub fn new() -> sys::Result<Self> {
         const FIRST: u64 = 64 * 1024;
@@ -217,7 +250,7 @@ impl<T: Plain> Growing<T> {
         let base = unsafe {
             memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0)
         }?;
-        Ok(Self { base, mapped: FIRST, len: 0, kind: PhantomData })
+        Ok(Self::at(base, FIRST))
     }
 
     /// An empty table with room for `bytes` bytes of values, which cost nothing until they are there: it need not move when it grows. Where the
@@ -235,12 +268,13 @@ impl<T: Plain> Growing<T> {
             return Self::new();
         };
         let _ = memory::unlock(base, bytes);
+        let this = Self::at(base, bytes);
         // SAFETY: the mapping just made; the advice changes how pages come, not what is in them.
         unsafe {
             let _ = memory::madvise(base, bytes, advice::HUGEPAGE);
             memory::mprotect(base, bytes, prot::READ | prot::WRITE)?;
         }
-        Ok(Self { base, mapped: bytes, len: 0, kind: PhantomData })
+        Ok(this)
     }
 
     /// Makes room for `more` values.
@@ -249,8 +283,9 @@ impl<T: Plain> Growing<T> {
         if bytes > self.mapped {
             let mapped = bytes.next_multiple_of(64 * 1024).max(self.mapped * 2);
             // SAFETY: the table is borrowed for writing, so nobody holds a reference into it.
-            self.base = unsafe { memory::mremap(self.base, self.mapped, mapped) }?;
-            self.mapped = mapped;
+            let base = unsafe { memory::mremap(self.base, self.mapped, mapped) }?;
+            note(self.base, base, mapped);
+            (self.base, self.mapped) = (base, mapped);
         }
         Ok(())
     }
@@ -289,10 +324,13 @@ impl<T: Plain> Growing<T> {
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
+}
 
-    /// Unmaps it.
-    pub fn unmap(self) {
-        // SAFETY: the table is consumed, and nothing else points there.
+/// On every way out: the memory of a helper is the program's.
+impl<T> Drop for Growing<T> {
+    fn drop(&mut self) {
+        note(self.base, 0, 0);
+        // SAFETY: the table goes, and nothing else points there.
         let _ = unsafe { memory::munmap(self.base, self.mapped) };
     }
 }

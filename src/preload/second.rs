@@ -43,16 +43,8 @@ impl Second {
             return None;
         }
         let mut stack = Growing::new().ok()?;
-        if stack.extend_zeros(STACK).is_err() {
-            stack.unmap();
-            return None;
-        }
+        stack.extend_zeros(STACK).ok()?;
         Some(Self { stack })
-    }
-
-    /// Gives the stack back.
-    pub fn unmap(self) {
-        self.stack.unmap();
     }
 
     /// Does `other` in the second thread and `own` in this one, and returns when both are done. Where no thread can be started, `other` is done

@@ -123,7 +123,7 @@ impl Special {
         if is_file {
             // What the program has not touched yet shows the file, whatever becomes of that.
             // SAFETY: as above; the target's memory is another one.
-            unsafe { self.memory.copy(vma.start, vma.end, vma.start) };
+            unsafe { self.memory.copy(vma.start, vma.end, vma.start, true) }?;
         }
         while at < vma.end {
             let (count, next) = pages.next(at, vma.end, &mut ranges);
@@ -131,7 +131,7 @@ impl Special {
                 if range.categories & page::GUARD == 0 {
                     if !is_file {
                         // SAFETY: as above.
-                        unsafe { self.memory.copy(range.start, range.end, range.start) };
+                        unsafe { self.memory.copy(range.start, range.end, range.start, false) }?;
                     }
                 } else {
                     let advice = advice::GUARD_INSTALL;

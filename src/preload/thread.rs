@@ -1,11 +1,21 @@
 //! What only a thread itself can ask the kernel, and the table of threads.
 
 use crate::arrival::Arrival;
+use crate::helper::Stop;
+use crate::message::Failure;
 use crate::scratch::{Full, Scratch};
 use image::format::{Thread, thread_flag};
 use sys::process::{self, pr};
 use sys::signal::{self, greg};
-use sys::thread;
+use sys::{Errno, thread};
+
+/// What the kernel says, or the default where this kernel has no such thing. What it does not tell for another reason cannot be saved.
+pub fn known<T: Default>(call: &'static str, answer: sys::Result<T>) -> Result<T, Failure> {
+    match answer {
+        Err(Errno::EINVAL | Errno::ENOSYS) => Ok(T::default()),
+        answer => answer.map_err(|errno| Failure::Ask(call, errno)),
+    }
+}
 
 /// State that the kernel tells to its owner only.
 #[derive(Clone, Copy, Default)]
@@ -24,39 +34,48 @@ pub struct OwnState {
     pub pending: u64,
     /// `PR_GET_CHILD_SUBREAPER`.
     pub subreaper: u32,
+    /// Why something of this is not known.
+    trouble: Option<Failure>,
 }
 
 impl OwnState {
     /// Asks for it. Needs no descriptor.
     pub fn ask() -> Self {
-        let mut own = Self {
-            tid: thread::tid(),
-            fs_base: thread::fs_base().unwrap_or(0),
-            gs_base: thread::gs_base().unwrap_or(0),
-            tid_address: process::prctl_stored(pr::GET_TID_ADDRESS).unwrap_or(0),
-            pdeathsig: process::prctl_stored(pr::GET_PDEATHSIG).unwrap_or(0) as u32,
-            timerslack: u64::from(process::prctl_value(pr::GET_TIMERSLACK).unwrap_or(0)),
-            comm: [0; 16],
-            itimers: [[0; 4]; 3],
-            pending: signal::pending().unwrap_or(0),
-            subreaper: process::prctl_stored(pr::GET_CHILD_SUBREAPER).unwrap_or(0) as u32,
-        };
-        // SAFETY: PR_GET_NAME stores 16 bytes.
-        let _ = unsafe { process::prctl(pr::GET_NAME, [own.comm.as_mut_ptr() as u64, 0, 0, 0]) };
-        for (which, timer) in own.itimers.iter_mut().enumerate() {
-            *timer = process::interval_timer(which as u32).unwrap_or_default();
-        }
+        let mut own = Self { tid: thread::tid(), ..Self::default() };
+        own.trouble = own.ask_all().err();
         own
     }
 
+    fn ask_all(&mut self) -> Result<(), Failure> {
+        const PRCTL: &str = "prctl";
+        self.fs_base = known("arch_prctl", thread::fs_base())?;
+        self.gs_base = known("arch_prctl", thread::gs_base())?;
+        self.tid_address = known(PRCTL, process::prctl_stored(pr::GET_TID_ADDRESS))?;
+        self.pdeathsig = known(PRCTL, process::prctl_stored(pr::GET_PDEATHSIG))? as u32;
+        self.timerslack = u64::from(known(PRCTL, process::prctl_value(pr::GET_TIMERSLACK))?);
+        self.pending = known("rt_sigpending", signal::pending())?;
+        self.subreaper = known(PRCTL, process::prctl_stored(pr::GET_CHILD_SUBREAPER))? as u32;
+        // SAFETY: PR_GET_NAME stores 16 bytes.
+        let named = unsafe { process::prctl(pr::GET_NAME, [self.comm.as_mut_ptr() as u64, 0, 0, 0]) };
+        known(PRCTL, named.map(drop))?;
+        for (which, timer) in self.itimers.iter_mut().enumerate() {
+            *timer = known("getitimer", process::interval_timer(which as u32))?;
+        }
+        Ok(())
+    }
+
     /// The thread's entry in the table, with what others can ask of it.
-    pub fn describe(&self, arrival: &Arrival, scratch: &mut Scratch) -> Result<Thread, Full> {
+    pub fn describe(&self, arrival: &Arrival, scratch: &mut Scratch) -> Result<Thread, Stop> {
+        if let Some(failure) = self.trouble {
+            return Err(failure.into());
+        }
         let user = &arrival.user;
-        let (robust_list, robust_len) = thread::robust_list(self.tid).unwrap_or((0, 0));
-        let attr = thread::scheduling(self.tid).unwrap_or_default();
+        let (robust_list, robust_len) = known("get_robust_list", thread::robust_list(self.tid))?;
+        let attr = known("sched_getattr", thread::scheduling(self.tid))?;
         let (rseq, rseq_len) = rseq_area(self.fs_base);
         // The kernel takes whole words only, and knows at most 8192 CPUs.
-        let mask_len = thread::affinity(self.tid, scratch.room().get_mut(..1024).ok_or(Full)?).unwrap_or(0);
+        let mask = thread::affinity(self.tid, scratch.room().get_mut(..1024).ok_or(Full)?);
+        let mask_len = known("sched_getaffinity", mask)?;
         let affinity = scratch.keep(mask_len)?;
         const RESET_ON_FORK: u64 = 1;
         Ok(Thread {
@@ -83,7 +102,7 @@ impl OwnState {
             nice: attr.nice,
             policy: attr.policy | if attr.flags & RESET_ON_FORK != 0 { 0x4000_0000 } else { 0 },
             priority: attr.priority,
-            ioprio: thread::io_priority(self.tid).unwrap_or(0),
+            ioprio: known("ioprio_get", thread::io_priority(self.tid))?,
             deadline: [attr.runtime, attr.deadline, attr.period],
             frame_registers: registers(arrival, self.fs_base, self.gs_base),
             util_clamp: [attr.util_min, attr.util_max],

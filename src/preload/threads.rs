@@ -99,11 +99,10 @@ fn tables_len(slots: u32) -> u64 {
 }
 
 /// Number of threads of this process, without a descriptor: `/proc/self/task` has a link for each, and two of its own.
-pub fn count() -> u32 {
-    match fd::stat_at(fd::AT_FDCWD, b"/proc/self/task\0", true) {
-        Ok(stat) => (stat.nlink as u32).saturating_sub(2).max(1),
-        Err(_) => 1,
-    }
+pub fn count() -> Result<u32, Failure> {
+    fd::stat_at(fd::AT_FDCWD, b"/proc/self/task\0", true)
+        .map(|stat| (stat.nlink as u32).saturating_sub(2).max(1))
+        .map_err(|errno| Failure::Proc("/proc/self/task", errno))
 }
 
 impl Gathering {

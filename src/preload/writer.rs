@@ -31,6 +31,19 @@ pub fn write(
     sink: &mut Sink,
     report: &mut Report,
 ) -> Result<(), Stop> {
+    let result = write_readable(job, snapshot, scratch, sink, report);
+    regions::hide_again(snapshot);
+    result
+}
+
+/// [`write`], which leaves memory readable that was not.
+fn write_readable(
+    job: &Job,
+    snapshot: &mut Snapshot,
+    scratch: &mut Scratch,
+    sink: &mut Sink,
+    report: &mut Report,
+) -> Result<(), Stop> {
     let affinity = snapshot.threads.first().map_or(&[][..], |thread| scratch.blob(thread.affinity));
     let mut pages = Pages::new(if job.is_helper { Second::new(affinity) } else { None })?;
     let regions = regions::find(snapshot, scratch, &mut pages)?;
@@ -68,18 +81,9 @@ pub fn write(
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut owners, .. } = check;
     owners.find_timer_threads(snapshot)?;
-    data.unmap();
     write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
     write_all(out, bytes_of_slice(&owners.table))?;
-    ids.unmap();
-    owners.table.unmap();
-    pages.second = second;
-    regions::hide_again(snapshot);
-    regions.unmap();
-    pages.unmap();
-    notes.unmap();
-    sums.unmap();
     Ok(())
 }
 
@@ -110,7 +114,6 @@ fn lay_out(
                 return Ok((layout, buf));
             }
             Err(image::write::Full) => {
-                buf.unmap();
                 size = size.checked_mul(2).ok_or(Failure::Scratch(Errno::ENOMEM))?;
             }
         }
@@ -211,10 +214,6 @@ impl<'a> Data<'a> {
             unsafe { core::ptr::copy_nonoverlapping(from, part.addr as *mut u8, part.len as usize) };
         }
         Ok(data)
-    }
-
-    fn unmap(self) {
-        self.copy.unmap();
     }
 
     /// The runs but those of objects.

@@ -131,6 +131,13 @@ impl<const N: usize> Line<N> {
             self.len -= 1;
         }
         self.text("\n");
-        let _ = fd::write(to, self.as_bytes());
+        let mut rest = self.as_bytes();
+        while !rest.is_empty() {
+            match fd::write(to, rest) {
+                Err(Errno::EINTR) => {}
+                Err(_) | Ok(0) => return,
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
     }
 }

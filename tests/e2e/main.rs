@@ -11,6 +11,7 @@ mod contents;
 mod debuggers;
 mod descriptors;
 mod documents;
+mod faults;
 mod files;
 mod format;
 mod kernel;

@@ -85,6 +85,19 @@ impl Image {
         process
     }
 
+    /// [`Image::restart`], with what went wrong as an error.
+    pub fn try_restart(&self) -> Result<Process, String> {
+        let mut process = Process::spawn(&self.place, self.command::<&str>([]));
+        self.hand_on(&mut process);
+        process.try_resumed(&self.restarter())?;
+        Ok(process)
+    }
+
+    /// Tells a process that was started by hand what it comes from.
+    pub fn hand_on(&self, process: &mut Process) {
+        process.inherit(self.name.clone(), self.signal, self.counts);
+    }
+
     /// The command that restarts it under strace: the system calls `filter` (`man strace`, `-e`) go to the file `trace`.
     /// strace is the grandchild (`-D`), so that the process is still the one that was started.
     pub fn traced(&self, trace: &str, filter: &str) -> Command {

@@ -13,11 +13,13 @@
 
 mod artifact;
 pub mod audit;
+pub mod faults;
 mod image;
 mod place;
 mod process;
 mod program;
 pub mod soak;
+pub mod tracer;
 mod unharmed;
 mod user;
 mod wait;

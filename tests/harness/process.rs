@@ -221,6 +221,23 @@ impl Process {
         });
     }
 
+    /// [`Process::ready`], with the reason as an error when it does not come.
+    pub fn try_ready(&mut self) -> Result<(), String> {
+        self.readies += 1;
+        let wanted = self.readies;
+        let came = wait(|| {
+            let ended = self.ended().is_some();
+            let text = self.place.text("out");
+            let came = text.lines().filter(|line| *line == "ready").count() >= wanted;
+            (came || ended).then_some(came)
+        });
+        match came {
+            Some(true) => Ok(()),
+            Some(false) => Err(tail(&self.place.text("out"), 1).trim_end().to_owned()),
+            None => Err(self.report()),
+        }
+    }
+
     /// Lets a victim go on that waits after "ready".
     pub fn go(&mut self) {
         self.releases += 1;
@@ -288,15 +305,13 @@ impl Process {
             }
             result.is_some()
         });
-        result.unwrap().map(|()| {
-            Image::new(
-                &self.place,
-                name,
-                self.signal,
-                self.image.clone(),
-                [self.readies, self.releases, self.generation],
-            )
-        })
+        result.unwrap().map(|()| self.image_of_save())
+    }
+
+    /// The image that is there now.
+    pub fn image_of_save(&self) -> Image {
+        let counts = [self.readies, self.releases, self.generation];
+        Image::new(&self.place, self.place.file(&self.image), self.signal, self.image.clone(), counts)
     }
 
     /// Kills it as a power cut would, and waits for its end.
@@ -364,6 +379,13 @@ impl Process {
     /// more, and no mapping of the restarter is left. Returns at once if the process has ended, which a short program may.
     #[track_caller]
     pub(crate) fn resumed(&mut self, restarter: &Path) {
+        if let Err(message) = self.try_resumed(restarter) {
+            self.fail(&message);
+        }
+    }
+
+    /// [`Process::resumed`], with what went wrong as an error.
+    pub(crate) fn try_resumed(&mut self, restarter: &Path) -> Result<(), String> {
         let restarter = restarter.to_str().unwrap().to_owned();
         let back = wait(|| {
             let catches = self.mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0);
@@ -371,12 +393,14 @@ impl Process {
             (running || self.ended().is_some()).then_some(())
         });
         if back.is_none() {
-            self.fail("the restart does not end");
+            return Err("the restart does not end".to_owned());
         }
-        if let Some(status) = self.ended()
-            && (status.signal().is_some() || !self.place.text("restart.err").is_empty())
-        {
-            self.fail(&format!("the restart failed: {status}"));
+        let messages = self.place.text("restart.err");
+        match self.ended() {
+            Some(status) if status.signal().is_some() || !messages.is_empty() => {
+                Err(format!("the restart failed: {status}: {}", messages.trim_end()))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -424,7 +448,7 @@ fn send(pid: i32, signal: i32) -> nix::Result<()> {
 }
 
 /// What tells one image from the next under the same name: the new one is written while the old one is still there.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     let m = fs::metadata(path).ok()?;
     Some((m.dev(), m.ino()))
 }

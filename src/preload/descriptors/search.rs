@@ -119,7 +119,6 @@ fn by_walk(wanted: &Wanted<'_>, found: &mut Path) -> bool {
             hit
         });
     }
-    folders.unmap();
     hit
 }
 

@@ -6,6 +6,7 @@ use crate::message::{Failure, Kind};
 use image::details::{Socket, SocketOption};
 use image::format::Blob;
 use image::plain::bytes_of;
+use sys::Errno;
 use sys::fd;
 use sys::socket::{self, family, kind, option};
 
@@ -112,9 +113,9 @@ pub fn options(table: &mut Table<'_>, index: usize, socket: &Socket) -> Result<B
         .iter()
         .filter(|(level, _)| has_level(socket, *level))
         .flat_map(|(level, names)| names.iter().map(move |name| (*level, *name)))
-        .try_for_each(|(level, name)| match value(fd, level, name) {
-            Some(own) if value(fresh, level, name) != Some(own) => {
-                table.scratch.append(&mut found, bytes_of(&own))
+        .try_for_each(|(level, name)| match (value(fd, level, name)?, value(fresh, level, name)?) {
+            (Some(own), default) if default != Some(own) => {
+                Ok(table.scratch.append(&mut found, bytes_of(&own))?)
             }
             _ => Ok(()),
         })
@@ -135,19 +136,24 @@ fn has_level(socket: &Socket, of: u32) -> bool {
     }
 }
 
-fn value(fd: i32, level: u32, name: u32) -> Option<SocketOption> {
+/// The value of an option; none of one that this kernel or kind of socket does not have.
+fn value(fd: i32, level: u32, name: u32) -> Result<Option<SocketOption>, Failure> {
     let mut option = SocketOption { level, name, ..SocketOption::default() };
-    option.len = socket::option(fd, level, name, &mut option.value).ok()? as u32;
-    Some(option)
+    match socket::option(fd, level, name, &mut option.value) {
+        Ok(len) => option.len = len as u32,
+        Err(Errno::ENOPROTOOPT | Errno::EOPNOTSUPP | Errno::EINVAL) => return Ok(None),
+        Err(errno) => return Err(Failure::Ask("getsockopt", errno)),
+    }
+    Ok(Some(option))
 }
 
 /// The sizes of the buffers, which the kernel chooses by itself until the program does. It counts twice what it is asked for.
-fn buffers(table: &mut Table<'_>, fd: i32, fresh: i32, found: &mut Blob) -> Result<(), crate::scratch::Full> {
+fn buffers(table: &mut Table<'_>, fd: i32, fresh: i32, found: &mut Blob) -> Result<(), Stop> {
     // Bit 0: the size of the send buffer was chosen by the program; bit 1: that of the receive buffer. Linux 5.14.
     let chosen = socket::number(fd, level::SOCKET, option::BUF_LOCK);
     for (bit, name) in [(1, option::SNDBUF), (2, option::RCVBUF)] {
         let (Some(mut own), Some(default)) =
-            (value(fd, level::SOCKET, name), value(fresh, level::SOCKET, name))
+            (value(fd, level::SOCKET, name)?, value(fresh, level::SOCKET, name)?)
         else {
             continue;
         };

@@ -37,7 +37,7 @@ pub fn outcome(input: &[u8]) -> Option<Result<(), ImageError>> {
 }
 
 /// The start of a file, up to its page data, and its length.
-fn assemble(input: &[u8]) -> Option<(Vec<u8>, u64)> {
+pub fn assemble(input: &[u8]) -> Option<(Vec<u8>, u64)> {
     let (counts, rest) = input.split_first_chunk::<2>()?;
     let [loads, pages] = counts.map(u64::from);
     let (phdrs, more_notes) = rest.split_at_checked(loads as usize * size_of::<Phdr>())?;
