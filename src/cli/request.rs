@@ -150,6 +150,16 @@ impl<'a> Request<'a> {
             return Ok(());
         }
         let signal = signal::name(self.target.signal);
+        if !pending && !saving && status.state != b'D' {
+            return Err(Failure::new(
+                Code::Timeout,
+                format!(
+                    "process {} ({}): took {signal} and did not save; if it handles that signal itself, as Go programs do, \
+                     start it with another one in CKPT_SIGNAL",
+                    self.target.pid, self.target.name
+                ),
+            ));
+        }
         let (why, advice) = match status.state {
             b'T' | b't' => ("is stopped".to_owned(), "continue it (kill -CONT)"),
             b'D' => ("is in an uninterruptible system call".to_owned(), "try again later"),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-#[test]
-fn every_test_that_the_table_of_state_names_exists() {
+/// Names of all tests.
+fn tests() -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     let folders = ["tests/e2e", "tests/e2e/cli"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
     for entry in folders.into_iter().flatten() {
@@ -21,17 +21,37 @@ fn every_test_that_the_table_of_state_names_exists() {
             Some(name.to_owned())
         }));
     }
-    let text = fs::read_to_string(root().join("docs/state.md")).unwrap();
+    tests
+}
+
+/// Checks that the last columns of the tables in `text`, which is of `document`, name tests.
+#[track_caller]
+fn names_tests(document: &str, text: &str) {
+    let tests = tests();
+    let is_head =
+        |line: &str| ["| ---", "| state ", "| program "].iter().any(|start| line.starts_with(start));
     let named: Vec<&str> = text
         .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| state "))
+        .filter(|line| line.starts_with("| ") && !is_head(line))
         .filter_map(|line| line.strip_suffix('|')?.rsplit(" | ").next())
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .collect();
-    assert!(named.len() > 30, "{named:?}");
+    assert!(named.len() > 20, "{named:?}");
     for name in named {
-        assert!(tests.contains(name), "docs/state.md names {name}, which is no test");
+        assert!(tests.contains(name), "{document} names {name}, which is no test");
     }
+}
+
+#[test]
+fn every_test_that_the_table_of_state_names_exists() {
+    names_tests("docs/state.md", &fs::read_to_string(root().join("docs/state.md")).unwrap());
+}
+
+#[test]
+fn every_test_that_the_table_of_programs_names_exists() {
+    let text = fs::read_to_string(root().join("docs/programs.md")).unwrap();
+    let (tried, _) = text.split_once("\n## A signal of its own").unwrap();
+    names_tests("docs/programs.md", tried);
 }
 
 /// Every document: what is at the top, and the pages of the book.

@@ -228,6 +228,25 @@ while True: signal.pause()";
     }
 }
 
+#[test]
+fn a_program_that_handles_the_signal_itself_is_found_out() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let script = "
+import signal
+signal.signal(signal.SIGUSR2, lambda *_: None)
+print('ready', flush=True)
+while True: signal.pause()";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    let said = ckpt.say(["save", "--timeout", "1s", &process.pid().to_string()]);
+    assert_eq!(said.code, 92, "{said:?}");
+    assert!(
+        said.err.contains("took SIGUSR2 and did not save") && said.err.contains("CKPT_SIGNAL"),
+        "{said:?}"
+    );
+    assert_eq!(process.ended(), None);
+}
+
 /// A program that holds two things that no save can restore.
 fn unsavable(ckpt: &Ckpt) -> harness::Process {
     let script = "
