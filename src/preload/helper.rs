@@ -282,16 +282,19 @@ fn stop_threads(job: &mut Job) -> Result<(), Failure> {
 
 /// Saves a process that stands still.
 fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
-    let mut size = scratch::SMALLEST;
+    let first = Scratch::new(scratch::FIRST).or_else(|_| Scratch::new(scratch::SMALLEST));
+    let mut scratch = first.map_err(Failure::Scratch)?;
     loop {
-        let mut scratch = Scratch::new(size).map_err(Failure::Scratch)?;
         job.scratch = scratch.range();
         let result = attempt(job, &mut scratch, report);
+        let size = scratch.size() as u64;
         // SAFETY: the lists went with the snapshot, at the end of `attempt`.
         unsafe { scratch.unmap() };
         job.scratch = (0, 0);
         match result {
-            Err(Stop::Full) if size < scratch::LARGEST => size *= 4,
+            Err(Stop::Full) if size < scratch::LARGEST => {
+                scratch = Scratch::new(size * 4).map_err(Failure::Scratch)?;
+            }
             result => return result,
         }
     }

@@ -63,6 +63,11 @@ impl PageMap {
         Some(false)
     }
 
+    /// Asks [`PageMap::has_any`] of many ranges below `end` with few calls.
+    pub fn sweep(&mut self, end: u64) -> Sweep<'_> {
+        Sweep { map: self, end, seen: 0, ranges: [PageRegion::default(); 128], first: 0, count: 0 }
+    }
+
     /// Ranges of existing pages in `start..end`, in order: how many, and where the next call goes on. Pages that show the kernel's zero
     /// page do not count.
     pub fn next(&mut self, start: u64, end: u64, out: &mut Ranges) -> (usize, u64) {
@@ -130,5 +135,41 @@ impl PageMap {
             }
         }
         Some((count, start + read as u64 * PAGE))
+    }
+}
+
+/// Asks about ranges in ascending order; the answers for small ones that are near each other come from one call.
+pub struct Sweep<'a> {
+    map: &'a mut PageMap,
+    /// Nothing behind it is asked about.
+    end: u64,
+    /// Up to here, `ranges` tells.
+    seen: u64,
+    ranges: Ranges,
+    /// Those before are behind us.
+    first: usize,
+    count: usize,
+}
+
+impl Sweep<'_> {
+    /// [`PageMap::has_any`]; `start` is not below what was asked about before.
+    pub fn has_any(&mut self, start: u64, end: u64) -> Option<bool> {
+        /// So far one call looks: further costs more than it saves where a range is large.
+        const WINDOW: u64 = 1 << 20;
+        if start >= self.seen {
+            let window = start.saturating_add(WINDOW).min(self.end).max(start + PAGE);
+            (self.count, self.seen) = self.map.scan(start, window, 0, 0, &mut self.ranges);
+            self.first = 0;
+        }
+        if self.map.how == How::Nothing {
+            return None;
+        }
+        let ranges = self.ranges.get(self.first..self.count).unwrap_or_default();
+        self.first += ranges.iter().take_while(|range| range.end <= start).count();
+        let is_here = self.ranges.get(self.first..self.count).unwrap_or_default().first();
+        if is_here.is_some_and(|range| range.start < end) {
+            return Some(true);
+        }
+        if end <= self.seen { Some(false) } else { self.map.has_any(self.seen.max(start), end) }
     }
 }

@@ -25,7 +25,9 @@ pub struct Scratch {
     high: u64,
 }
 
-/// The first size, in bytes; enough for some 20,000 regions.
+/// The first size, in bytes: enough for as many regions as a process has at most by default. What is not used costs nothing.
+pub const FIRST: u64 = 16 << 20;
+/// The first size where the address space is limited; enough for some 20,000 regions.
 pub const SMALLEST: u64 = 4 << 20;
 /// The last size, in bytes.
 pub const LARGEST: u64 = 1 << 30;

@@ -67,8 +67,10 @@ impl Special {
         };
         let mut its_pages = PageMap::of(self.pagemap);
         let mut writers = PageMap::of(open(child).unwrap_or(-1));
+        let end = snapshot.vmas.last().map_or(0, |vma| vma.end);
+        let mut sweep = writers.sweep(end);
         let has_all = private_memory(snapshot, scratch).all(|vma| {
-            writers
+            sweep
                 .has_any(vma.start, vma.end)
                 .is_some_and(|has| has || its_pages.has_any(vma.start, vma.end) == Some(false))
         });
