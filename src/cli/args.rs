@@ -16,7 +16,8 @@ use std::time::Duration;
     version,
     propagate_version = true,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_long_help = EXAMPLES
 )]
 pub struct Cli {
     /// Say nothing but errors
@@ -25,6 +26,18 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+/// Stands behind `--help`, and in ckpt(1).
+const EXAMPLES: &str = "\
+Examples:
+  ckpt run -- ./job                       run a program so that it can be saved
+  ckpt check job                          would a save succeed?
+  ckpt save job                           save it; it goes on
+  ckpt restart myckpt                     continue from the image
+  ckpt show --maps myckpt                 what is in it?
+  ckpt run --resume --every 10m -- ./job  one line for the first run and every later one
+
+ckpt(1) lists the exit codes.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

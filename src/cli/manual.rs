@@ -53,6 +53,7 @@ fn page_of(name: &str, command: &clap::Command, top: bool, out: &mut dyn Write) 
     man.render_options_section(out)?;
     if top {
         man.render_subcommands_section(out)?;
+        examples(command, out)?;
         exit_status(out)?;
     }
     see_also(top, out)
@@ -62,6 +63,18 @@ fn page_of(name: &str, command: &clap::Command, top: bool, out: &mut dyn Write) 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// The lines behind `--help` up to the first empty one.
+fn examples(command: &clap::Command, out: &mut dyn Write) -> io::Result<()> {
+    let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let lines = text.lines().skip(1).take_while(|line| !line.is_empty());
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("EX", []);
+    roff.text([roman(lines.collect::<Vec<_>>().join("\n"))]);
+    roff.control("EE", []);
+    out.write_all(roff.render().as_bytes())
 }
 
 fn exit_status(out: &mut dyn Write) -> io::Result<()> {
