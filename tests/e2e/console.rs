@@ -165,6 +165,12 @@ fn check(document: &str) {
     // The README shows the program of the quick start, too.
     let quick_start = fs::read_to_string(root().join("docs/quick-start.md")).unwrap();
     for (name, contents) in Session::read(&quick_start).files.iter().chain(&session.files) {
+        assert_eq!(
+            fs::read_to_string(root().join(name)).unwrap(),
+            *contents,
+            "{document} shows another {name}"
+        );
+        fs::create_dir_all(place.file(name).parent().unwrap()).unwrap();
         place.write(name, contents.as_bytes());
     }
     place.write("script", session.script().as_bytes());
