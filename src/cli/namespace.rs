@@ -1,14 +1,16 @@
-//! Processes in another PID namespace: in a container.
+//! Processes in another PID namespace: in a container, or restarted by `myrestart --pid=keep`.
 //!
 //! The request names its sender by a process id, and the target looks for that one in its own `/proc` (docs/protocol.md). Only a process of the same namespace has
 //! an id there.
 
 use crate::exit::{Code, Failure, Result};
+use crate::request::become_like;
 use crate::target::{Status, Target};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 /// Goes on in the PID namespace of a target: in a child, if that is another one. The parent ends as the child ends.
 ///
@@ -28,7 +30,16 @@ pub fn enter(target: &Target) -> Result<()> {
         );
         Failure::new(Code::Permission, text)
     };
-    let file = File::open(format!("/proc/{}/ns/pid", target.pid)).map_err(|e| refused(e.to_string()))?;
+    let open = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", target.pid));
+    let file = open("pid").map_err(|e| refused(e.to_string()))?;
+    let user = open("user").map_err(|e| refused(e.to_string()))?;
+    let ours = File::open("/proc/self/ns/user").and_then(|file| file.metadata());
+    let is_ours = user.metadata().is_ok_and(|theirs| ours.is_ok_and(|ours| theirs.ino() == ours.ino()));
+    if !is_ours {
+        // Whoever made the user namespace may enter it; nobody in it may look at a process outside of it.
+        become_like(target)?;
+        setns(&user, CloneFlags::CLONE_NEWUSER).map_err(|errno| refused(errno.to_string()))?;
+    }
     setns(&file, CloneFlags::CLONE_NEWPID).map_err(|errno| refused(errno.to_string()))?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.map_err(|errno| Failure::call("fork", errno))? {

@@ -233,7 +233,7 @@ fn queue(target: &Target, kind: Kind, fd: i32) -> nix::Result<()> {
 
 /// Takes on the user, the group and at most the capabilities of the target: it opens our pipe by `/proc`, and may only do that when we are no
 /// more than it is (ptrace(2), "Ptrace access mode checking").
-fn become_like(target: &Target) -> Result<()> {
+pub fn become_like(target: &Target) -> Result<()> {
     let read = |pid: &dyn std::fmt::Display| {
         Status::of(pid).map_err(|e| Failure::new(Code::NoProcess, format!("process {}: {e}", target.pid)))
     };

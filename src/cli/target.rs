@@ -214,16 +214,21 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The program that a supervisor (`ckpt run`) looks after; any other process is itself. `$!` in a script is the supervisor's id.
+/// The program that a supervisor (`ckpt run`), or `myrestart --pid=keep`, looks after; any other process is itself. `$!` in a script is the supervisor's id.
 fn program_of(pid: u32) -> u32 {
+    let read = |file: String| fs::read_to_string(file).unwrap_or_default();
     let exe = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
     let ours: Option<PathBuf> = std::env::current_exe().ok();
-    if ours.is_none() || exe(pid) != ours {
+    let comm = |pid: u32| read(format!("/proc/{pid}/comm"));
+    if ours.is_none() || exe(pid) != ours && comm(pid) != "myrestart\n" {
         return pid;
     }
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    match children.split_whitespace().collect::<Vec<_>>()[..] {
-        [child] => child.parse().unwrap_or(pid),
+    let children = read(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    // Its namespace's first process is not the program.
+    let children: Vec<u32> = children.filter(|child| comm(*child) != "myrestart-init\n").collect();
+    match children[..] {
+        [child] => child,
         _ => pid,
     }
 }
