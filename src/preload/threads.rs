@@ -21,6 +21,7 @@ use image::stat::Stat;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::memory::{self, map, prot};
+use sys::process::Shared;
 use sys::signal::{self, Action, Info, sa};
 use sys::{Errno, process, thread};
 
@@ -211,8 +212,19 @@ impl Gathering {
         let mut path = Line::<32>::new();
         path.text("/proc/").dec(u64::from(pid)).text("/task\0");
         let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
-        let dir = fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0)
-            .map_err(|errno| Failure::Proc(NAME, errno))?;
+        let dir = match fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0) {
+            Ok(dir) => dir,
+            Err(Errno::ENOENT | Errno::ESRCH) => return Err(Failure::Threads(ThreadTrouble::Ending)),
+            Err(errno) => return Err(Failure::Proc(NAME, errno)),
+        };
+        // A thread may have called execve(2): the new program would die of the signal.
+        if !matches!(
+            process::share(Shared::Memory, leader, thread::tid()),
+            Ok(true) | Err(Errno::EPERM | Errno::ENOSYS)
+        ) {
+            let _ = fd::close(dir);
+            return Err(Failure::Threads(ThreadTrouble::Ending));
+        }
         let mut missing = None;
         let mut buf = [0u8; 8192];
         let result = loop {

@@ -369,6 +369,8 @@ pub fn same_open_file(pid: u32, a: i32, b: i32) -> Result<bool> {
 /// What threads share or have of their own (`enum kcmp_type`, include/uapi/linux/kcmp.h).
 #[derive(Clone, Copy)]
 pub enum Shared {
+    /// Their memory.
+    Memory = 1,
     /// Their table of descriptors.
     Files = 2,
     /// Working directory, root and umask.
