@@ -62,5 +62,5 @@ pub fn survives_as(program: Program) {
 pub fn passes_by_itself(program: &Program, user: User) {
     let place = Place::new(user);
     place.release_all();
-    place.start(&program.clone().without_preload()).passes();
+    place.start(&program.clone().without_preload()).has_passed();
 }
