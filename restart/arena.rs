@@ -132,11 +132,6 @@ impl<'a, T: Copy> List<'a, T> {
         unsafe { &mut *(core::ptr::from_mut(filled) as *mut [T]) }
     }
 
-    /// Takes the last `count` values away.
-    pub fn drop_last(&mut self, count: usize) {
-        self.len = self.len.saturating_sub(count);
-    }
-
     /// Address of the next value to be pushed.
     pub fn next_address(&self) -> u64 {
         self.slots.as_ptr().wrapping_add(self.len) as u64

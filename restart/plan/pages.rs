@@ -39,8 +39,6 @@ struct Batch {
     from: u64,
     /// Behind the last byte.
     to: u64,
-    /// Whether any byte is wanted, and not only needed for the sum.
-    wanted: bool,
     /// Where the last piece ends in memory.
     end: u64,
 }
@@ -83,8 +81,8 @@ impl<'a> Builder<'a, '_> {
         })
     }
 
-    /// Reads whole chunks, so that their sums can be checked while the bytes are in the cache. Runs that nobody needs are read as well
-    /// where they share a chunk with one that is needed; a chunk of nothing else is left out.
+    /// Reads whole chunks, so that their sums can be checked while the bytes are in the cache. Runs that nobody needs are read as well, to
+    /// nowhere: a process that comes out of a damaged image is not to be trusted, wherever the damage is.
     fn load_all(&mut self) -> Result<'a, ()> {
         let head = self.inputs.image.head();
         let (data_off, chunk) = (head.data_off, u64::from(head.chunk).max(PAGE));
@@ -98,7 +96,6 @@ impl<'a> Builder<'a, '_> {
                 let len = end.min(chunk_start + chunk) - offset;
                 let address = run.to.map(|to| to + (offset - run.offset));
                 self.add(&mut batch, address.unwrap_or(scratch + (offset - chunk_start)), len)?;
-                batch.wanted |= address.is_some();
                 offset += len;
                 if offset == chunk_start + chunk {
                     self.read(&mut batch)?;
@@ -127,7 +124,6 @@ impl<'a> Builder<'a, '_> {
                 batch.to = run.offset;
             }
             self.add(&mut batch, to, run.len)?;
-            batch.wanted = true;
         }
         self.read(&mut batch)
     }
@@ -148,7 +144,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn batch(&self, from: u64) -> Batch {
-        Batch { list: self.iovecs.next_address(), count: 0, from, to: from, wanted: false, end: 0 }
+        Batch { list: self.iovecs.next_address(), count: 0, from, to: from, end: 0 }
     }
 
     /// Adds `len` bytes of the file, which go to `address`.
@@ -166,13 +162,11 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Plans the call for the batch, if anybody wants its bytes, and begins the next one.
+    /// Plans the call for the batch, and begins the next one.
     fn read(&mut self, batch: &mut Batch) -> Result<'static, ()> {
-        if batch.wanted {
+        if batch.count > 0 {
             let args = [self.inputs.image_fd as u64, batch.list, batch.count as u64, batch.from, 0];
             self.early(Op::exact(Sysno::preadv, args, batch.to - batch.from))?;
-        } else {
-            self.iovecs.drop_last(batch.count);
         }
         *batch = self.batch(batch.to);
         Ok(())

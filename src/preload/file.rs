@@ -22,9 +22,7 @@ impl ImageFile {
         let (dir, name) = split(path)?;
         let dir = open_dir(dir.as_bytes()).map_err(Failure::Directory)?;
         let mut temporary = Line::new();
-        // A name has at most 255 bytes, of which the suffix needs some. Without its NUL, or this would be the image itself.
-        let stem = name.as_bytes().strip_suffix(b"\0").unwrap_or(name.as_bytes());
-        temporary.bytes(stem.get(..200).unwrap_or(stem));
+        temporary.bytes(stem(&name));
         let [sec, nsec] = sys::time::now(sys::time::clock::REALTIME);
         temporary
             .text(".")
@@ -43,7 +41,11 @@ impl ImageFile {
         };
         let file = Self { dir, fd, temporary, name };
         match fd::set_mode(fd, 0o600) {
-            Ok(()) => Ok(file),
+            Ok(()) => {
+                // As long as a process of this save lives. Where the file system has no locks, nobody takes the file for abandoned.
+                let _ = fd::lock(fd);
+                Ok(file)
+            }
             Err(errno) => {
                 file.discard();
                 file.close();
@@ -52,13 +54,48 @@ impl ImageFile {
         }
     }
 
+    /// Removes temporary files of this name whose writers were killed: nobody has a lock on them.
+    #[inline(never)] // its buffer is off the stack again when it returns
+    pub fn clean(&self) {
+        /// A directory with more is not worth the time.
+        const MOST_READS: usize = 256;
+        let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
+        let Ok(dir) = fd::open_at(self.dir, b".\0", flags, 0) else { return };
+        let mut buf = [0u8; 4096];
+        for _ in 0..MOST_READS {
+            let Ok(len) = fd::read_dir(dir, &mut buf) else { break };
+            if len == 0 {
+                break;
+            }
+            for name in fd::dir_names(buf.get(..len).unwrap_or_default()) {
+                if is_temporary(name, stem(&self.name)) {
+                    self.remove_abandoned(name);
+                }
+            }
+        }
+        let _ = fd::close(dir);
+    }
+
+    fn remove_abandoned(&self, name: &[u8]) {
+        let mut path = Line::<256>::new();
+        path.bytes(name).bytes(b"\0");
+        let flags = open_flag::RDONLY | open_flag::NOFOLLOW | open_flag::NONBLOCK | open_flag::CLOEXEC;
+        let Ok(other) = fd::open_at(self.dir, path.as_bytes(), flags, 0) else { return };
+        if fd::lock(other).is_ok() {
+            let _ = fd::unlink_at(self.dir, path.as_bytes());
+        }
+        let _ = fd::close(other);
+    }
+
     /// Syncs the file, gives it its name, and syncs the directory.
     pub fn finish(&self) -> Result<(), Failure> {
         fd::sync(self.fd).map_err(Failure::Sync)?;
         fd::rename_at(self.dir, self.temporary.as_bytes(), self.name.as_bytes()).map_err(Failure::Rename)?;
-        // Some file systems cannot sync a directory; the image is whole all the same.
-        let _ = fd::sync(self.dir);
-        Ok(())
+        match fd::sync(self.dir) {
+            // Some file systems cannot sync a directory, and one that may not be read cannot be synced.
+            Ok(()) | Err(Errno::EINVAL | Errno::EBADF | Errno::EOPNOTSUPP) => Ok(()),
+            Err(errno) => Err(Failure::SyncDirectory(errno)),
+        }
     }
 
     /// Appends the path of the image, absolute where `/proc` tells it.
@@ -84,6 +121,28 @@ impl ImageFile {
     pub fn discard(&self) {
         let _ = fd::unlink_at(self.dir, self.temporary.as_bytes());
     }
+}
+
+/// What the temporary names of an image begin with. A name has at most 255 bytes, of which the suffix needs some.
+fn stem(name: &Line<256>) -> &[u8] {
+    // Without its NUL, or this would be the image itself.
+    let bare = name.as_bytes().strip_suffix(b"\0").unwrap_or(name.as_bytes());
+    bare.get(..200).unwrap_or(bare)
+}
+
+/// Whether a name is of the form that [`ImageFile::create`] gives: the stem, a process id, a time in hexadecimal digits, `tmp`.
+fn is_temporary(name: &[u8], stem: &[u8]) -> bool {
+    let middle = name
+        .strip_prefix(stem)
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".tmp"));
+    let Some(middle) = middle else { return false };
+    let mut parts = middle.split(|byte| *byte == b'.');
+    let (pid, time, more) = (parts.next(), parts.next(), parts.next());
+    let all = |part: Option<&[u8]>, is: fn(&u8) -> bool| {
+        part.is_some_and(|part| !part.is_empty() && part.iter().all(is))
+    };
+    all(pid, u8::is_ascii_digit) && all(time, u8::is_ascii_hexdigit) && more.is_none()
 }
 
 /// Opens a directory (with its NUL): for syncing if it can be read, else just to have it.

@@ -22,6 +22,8 @@ pub enum Failure {
     Write(Errno),
     /// It could not be synced.
     Sync(Errno),
+    /// The image has its name, but its directory could not be synced.
+    SyncDirectory(Errno),
     /// It could not be renamed.
     Rename(Errno),
     /// The command of `CKPT_IMAGE` could not be run.
@@ -116,6 +118,12 @@ impl Failure {
                 errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place")
             }
             Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
+            Self::SyncDirectory(e) => errno(
+                line,
+                "the new image is there, but may not outlast a power cut: syncing its directory",
+                e,
+                "look at the file system's health",
+            ),
             Self::Rename(e) => {
                 errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name")
             }

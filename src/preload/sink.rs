@@ -39,7 +39,11 @@ impl Sink {
     /// standard error.
     pub fn start(&mut self, target: i32) -> Result<(), Failure> {
         match self {
-            Self::File(_) => Ok(()),
+            Self::File(file) => {
+                // Now, because they may take the room that the image needs.
+                file.clean();
+                Ok(())
+            }
             Self::Command(command) => command.start(target),
         }
     }

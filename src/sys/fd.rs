@@ -153,6 +153,14 @@ pub fn read_dir(fd: i32, buf: &mut [u8]) -> Result<usize> {
     unsafe { sc!(getdents64, fd, buf.as_mut_ptr(), buf.len()) }
 }
 
+/// flock(2), exclusive and without waiting: EAGAIN (EWOULDBLOCK) when another open file description has a lock.
+pub fn lock(fd: i32) -> Result<()> {
+    const LOCK_EX: u32 = 2;
+    const LOCK_NB: u32 = 4;
+    // SAFETY: no memory is involved.
+    unsafe { sc!(flock, fd, LOCK_EX | LOCK_NB) }.map(drop)
+}
+
 /// fsync(2).
 pub fn sync(fd: i32) -> Result<()> {
     // SAFETY: no memory is involved.

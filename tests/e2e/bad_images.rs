@@ -2,8 +2,10 @@
 
 use harness::{Artifact, Image, Place, Process, Program, User, tool};
 use image::crc::crc32c;
+use image::error::ImageError;
 use image::format::{self, Head, OWNER, note};
 use image::plain::{read, write};
+use image::read::{Image as ImageReader, prefix_len};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs;
@@ -203,6 +205,50 @@ fn flipped_bits() {
         image.place().write("flipped", &flipped);
         fails(image.place(), &["flipped"], CORRUPT, &["flipped", "damaged"]);
     }
+}
+
+#[test]
+fn a_flipped_bit_in_any_chunk_is_found() {
+    let image = good(User::ordinary());
+    let bytes = fs::read(&image.path).unwrap();
+    let head: Head = read(&bytes, note_at(&bytes, note::HEAD)).unwrap();
+    let chunk = u64::from(head.chunk);
+    let mut flips = 0;
+    for start in (0..head.data_len).step_by(chunk as usize) {
+        // Another place in each: most chunks are copies of libraries that are there, which no restart needs.
+        let at = (head.data_off + start + start / chunk * 7919 % chunk.min(head.data_len - start)) as usize;
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (flips % 8);
+        image.place().write("flipped", &flipped);
+        fails(image.place(), &["flipped"], CORRUPT, &["flipped", "checksum"]);
+        flips += 1;
+    }
+    assert!(flips > 4, "{flips} chunks");
+}
+
+#[test]
+fn a_flipped_bit_in_any_table_is_found() {
+    let image = good(User::ordinary());
+    let mut bytes = fs::read(&image.path).unwrap();
+    let len = bytes.len() as u64;
+    let head: Head = read(&bytes, note_at(&bytes, note::HEAD)).unwrap();
+    let reads = |bytes: &[u8]| -> Result<(), ImageError> {
+        let prefix = prefix_len(&bytes[..4096])?.min(len) as usize;
+        let image = ImageReader::parse(&bytes[..prefix], len)?;
+        image.sums(&bytes[head.sums_off as usize..]).map(drop)
+    };
+    reads(&bytes).unwrap();
+    // Every bit of what is read before anything can be summed, then every so many bytes.
+    let first = (0..192u64).flat_map(|at| (0..8).map(move |bit| (at, bit)));
+    let tables = (192..head.data_off).chain(head.sums_off..head.file_len).step_by(11);
+    let mut flips = 0;
+    for (at, bit) in first.chain(tables.map(|at| (at, (at % 8) as u8))) {
+        bytes[at as usize] ^= 1 << bit;
+        assert!(reads(&bytes).is_err(), "bit {bit} of byte {at:#x} of {len:#x}");
+        bytes[at as usize] ^= 1 << bit;
+        flips += 1;
+    }
+    println!("{flips} bits");
 }
 
 #[test]

@@ -398,6 +398,11 @@ impl Tracer {
     /// The fault.
     fn strike(&mut self, pid: pid_t, what: What, nr: Sysno, entry: user_regs_struct) -> Ending {
         match what {
+            // Nothing but a signal can end it.
+            What::Fail(errno) if nr == Sysno::read && errno != Errno::EINTR && is_pipe(pid, entry.rdi) => {
+                self.trace.hit = false;
+                Ending::AsItIs
+            }
             // A descriptor is gone, whatever close(2) says.
             What::Fail(errno) if nr == Sysno::close => Ending::Returns(-i64::from(errno as i32)),
             What::Fail(errno) => {
@@ -432,8 +437,7 @@ impl Tracer {
 /// The registers with which a call does half of its work; nothing when there is no half.
 fn shortened(pid: pid_t, nr: Sysno, regs: user_regs_struct) -> Option<user_regs_struct> {
     // A pipe gives all that is in it, up to the end of a packet.
-    let file = std::fs::read_link(format!("/proc/{pid}/fd/{}", regs.rdi)).unwrap_or_default();
-    if nr == Sysno::read && file.to_string_lossy().starts_with("pipe:") {
+    if nr == Sysno::read && is_pipe(pid, regs.rdi) {
         return None;
     }
     match nr {
@@ -452,6 +456,11 @@ fn shortened(pid: pid_t, nr: Sysno, regs: user_regs_struct) -> Option<user_regs_
         }
         _ => None,
     }
+}
+
+fn is_pipe(pid: pid_t, fd: u64) -> bool {
+    let file = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
+    file.to_string_lossy().starts_with("pipe:")
 }
 
 /// What a call is going to write.
