@@ -8,6 +8,7 @@ use crate::config;
 use crate::crash;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
+use crate::pending;
 use crate::report::{Report, Request};
 use crate::scratch::Scratch;
 use crate::sink::Sink;
@@ -47,6 +48,7 @@ pub fn write(
         }
     }
     let result = writer::write(job, snapshot, scratch, &mut sink, report);
+    let result = result.and_then(|()| Ok(is_alive(job)?));
     let result = finish(result, &mut sink, report);
     sink.close();
     if in_background { result.map_err(no_second_try) } else { result }
@@ -179,8 +181,23 @@ fn start(
             None => return Ok(writer_died(sink)),
         }
     }
+    if let Err(failure) = is_alive(job) {
+        sink.discard();
+        return Ok(Err(failure.into()));
+    }
     report.target_runs();
     Ok(if orders.say(WRITE) { Ok(()) } else { writer_died(sink) })
+}
+
+/// Asked when the target's memory has been read: a process that is killed changes it as it ends (its tid address, its robust list), and what was
+/// read before and after does not belong together. Nothing but SIGKILL can end it here, which stays pending for the process from the moment on at which it is sent.
+fn is_alive(job: &Job) -> Result<(), Failure> {
+    const SIGKILL: u64 = 1 << 8;
+    if !job.is_helper {
+        return Ok(());
+    }
+    let pending = pending::look(job.pid, job.pid)?;
+    if (pending.own | pending.shared) & SIGKILL != 0 { Err(Failure::Killed) } else { Ok(()) }
 }
 
 fn writer_died(sink: &mut Sink) -> Result<(), Stop> {

@@ -36,6 +36,8 @@ pub enum Failure {
     Fault(u32, u64),
     /// The image's name is longer than a path can be.
     NameTooLong,
+    /// The program was killed while it stood still.
+    Killed,
     /// The writer ended before it had said anything.
     WriterDied,
     /// The other threads could not be stopped.
@@ -149,6 +151,9 @@ impl Failure {
             }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");
+            }
+            Self::Killed => {
+                line.text("the program was killed meanwhile; restart it from its previous image");
             }
             Self::WriterDied => {
                 line.text("the writer was killed; look for the out-of-memory killer in the kernel's log");

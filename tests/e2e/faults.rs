@@ -31,11 +31,22 @@ fn calls_of_the_writer_fail() {
     phase_fails(Phase::Writer, &[], &[]);
 }
 
-#[test]
-fn somebody_is_killed() {
-    let mut subject = Subject::start(&[], &[], User::ordinary());
+/// Somebody is killed: there is an image, the new one or the one before.
+#[track_caller]
+fn killed(env: &[(&str, &str)]) {
+    let mut subject = Subject::start(&[], env, User::ordinary());
     let calls = subject.calls();
     subject.sweep_over(&kills(&calls, Extent::First)).check();
+}
+
+#[test]
+fn somebody_is_killed() {
+    killed(&[]);
+}
+
+#[test]
+fn somebody_is_killed_in_the_foreground() {
+    killed(&[("CKPT_FOREGROUND", "1")]);
 }
 
 #[test]

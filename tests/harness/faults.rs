@@ -126,13 +126,18 @@ pub fn faults(calls: &[Call], extent: Extent) -> Vec<Fault> {
 
 /// The moments of a trace at which somebody can be killed.
 pub fn kills(calls: &[Call], extent: Extent) -> Vec<Fault> {
+    let in_background = calls.iter().any(|call| call.phase == Phase::Writer);
     let mut all = Vec::new();
     for (index, call) in calls.iter().enumerate() {
-        if extent == Extent::First && index % 60 != 0 {
+        // In the foreground, the calls that write are the interesting ones.
+        let writes = !in_background && matches!(call.nr, Sysno::writev | Sysno::fsync | Sysno::renameat);
+        if extent == Extent::First && index % 60 != 0 && !writes {
             continue;
         }
         for whom in [Whom::Target, Whom::Caller, Whom::All] {
-            if (whom, call.phase) != (Whom::Caller, Phase::Target) {
+            // Nobody kills a helper by itself; in the foreground it could not take back that it made memory readable.
+            let is_lone_helper = call.phase == Phase::Helper && !in_background;
+            if whom != Whom::Caller || !(call.phase == Phase::Target || is_lone_helper) {
                 let what = What::Kill(whom);
                 all.push(Fault { phase: call.phase, nr: call.nr, before: call.before, what });
             }
