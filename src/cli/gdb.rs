@@ -7,7 +7,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::opened::Opened;
 use crate::restart::{c_string, cannot_run};
 use crate::{extract, tools};
-use image::format::MappedFile;
+use image::format::{MappedFile, Thread};
 use image::read::Image;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::execv;
@@ -28,7 +28,7 @@ pub fn run(args: &Gdb) -> Result<Code> {
     let exe = PathBuf::from(OsStr::from_bytes(image.bytes(image.process().exe)));
     let changed: Vec<_> = image.files().iter().filter(|file| !is_there(&image, file)).collect();
     if changed.is_empty() {
-        let words = words(&exe, None, args);
+        let words = words(&exe, None, &image, args);
         let words: Vec<_> = words.iter().map(|word| c_string(word)).collect::<Result<_>>()?;
         let errno = execv(&c_string(gdb.as_os_str())?, &words).unwrap_err();
         return Err(cannot_run(&gdb, errno));
@@ -57,7 +57,7 @@ pub fn run(args: &Gdb) -> Result<Code> {
     let copy = root.path().join(exe.strip_prefix("/").unwrap_or(&exe));
     // The terminal's interrupt is for gdb; SAFETY: no handler, just another disposition.
     let _ = unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) };
-    let words = words(&copy, Some(root.path()), args);
+    let words = words(&copy, Some(root.path()), &image, args);
     let mut command = Command::new(&gdb);
     command.args(words.iter().skip(1));
     // SAFETY: one system call between fork and exec.
@@ -72,16 +72,34 @@ pub fn run(args: &Gdb) -> Result<Code> {
 }
 
 /// gdb's arguments, its name included.
-fn words(exe: &Path, root: Option<&Path>, args: &Gdb) -> Vec<OsString> {
+fn words(exe: &Path, root: Option<&Path>, image: &Image<'_>, args: &Gdb) -> Vec<OsString> {
     let mut words = vec![OsString::from("gdb")];
     if let Some(root) = root {
         let mut sysroot = OsString::from("set sysroot ");
         sysroot.push(root);
         words.extend(["-iex".into(), sysroot]);
     }
+    // Before the user's own commands, which see the names.
+    for command in thread_names(image) {
+        words.extend(["-ex".into(), command.into()]);
+    }
     words.extend(args.options.iter().cloned());
     words.extend([exe.into(), "-core".into(), args.image.clone().into()]);
     words
+}
+
+/// Commands that give gdb's threads the names that they had: a core file of Linux has no place for them. gdb numbers threads in the order of the image.
+fn thread_names(image: &Image<'_>) -> Vec<String> {
+    if image.threads().len() < 2 {
+        return vec![];
+    }
+    let name = |(number, thread): (usize, Thread)| {
+        let name = thread.comm.iter().take_while(|byte| **byte != 0);
+        let name: String =
+            name.map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { ' ' }).collect();
+        (!name.trim().is_empty()).then(|| format!("thread apply {number} -q -- thread name {}", name.trim()))
+    };
+    (1..).zip(image.threads().iter()).filter_map(name).collect()
 }
 
 /// Whether a mapped file is still the one that was saved.

@@ -279,6 +279,28 @@ fn extract_gives_files_and_regions_back() {
 }
 
 #[test]
+fn gdb_shows_every_thread_with_its_name() {
+    let ckpt = Ckpt::new(User::Myself);
+    let mut process = ckpt.place.start(&Program::victim("threads"));
+    process.ready();
+    process.save();
+    let options = ["-nx", "-batch", "-ex", "info threads", "-ex", "thread apply all -q bt"];
+    let output = ckpt.command_as(User::Myself, ["gdb", "myckpt", "--"]).args(options).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    for number in 0..8 {
+        let name = format!("\"victim-{number}\"");
+        assert_eq!(lines(&name), 1, "{name} in:\n{text}");
+    }
+    assert_eq!(lines("\"threads\""), 1, "{text}");
+    let frames = |function: &str| {
+        text.lines().filter(|line| line.starts_with('#') && line.contains(&format!(" {function} ("))).count()
+    };
+    assert_eq!((frames("work"), frames("main")), (8, 1), "{text}");
+    process.passes();
+}
+
+#[test]
 fn gdb_gets_the_executable_of_the_image_when_it_is_gone() {
     let ckpt = Ckpt::new(User::Myself);
     let mut process = ckpt.place.start(&Program { copied: true, ..Program::tool("sleep").arg("1000") });
