@@ -508,7 +508,7 @@ pub mod region_flag {
     pub const STACK: u32 = 1 << 16;
     /// A shared mapping that may not be made writable: its descriptor was opened read-only (no `mw`).
     pub const NO_MAYWRITE: u32 = 1 << 17;
-    /// At least one huge page was in use: ask for huge pages while the memory is filled.
+    /// At least one huge page was in use.
     pub const HAD_HUGE: u32 = 1 << 18;
     /// Has guard pages (`MADV_GUARD_INSTALL`): see [`super::note::GUARDS`].
     pub const GUARDS: u32 = 1 << 19;
