@@ -40,15 +40,20 @@ pub fn write(
     let mut sink = Sink::open(job)?;
     crash::watch(&mut sink, report);
     let in_background = !wants_foreground(job, snapshot);
+    let [file, dir] = sink.descriptors();
+    let needed = [2, file, dir, report.fd, report.target];
     if in_background {
-        let [file, dir] = sink.descriptors();
-        keep_only(&[2, file, dir, report.fd, report.target]);
+        keep_only(&needed);
         if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
             return result.map_err(no_second_try);
         }
     }
     let result = writer::write(job, snapshot, scratch, &mut sink, report);
     let result = result.and_then(|()| Ok(is_alive(job)?));
+    if job.is_helper && result.is_ok() {
+        // Who sees the image may kill the target and restart it at once: no address and no lock may be in use then on account of this process.
+        keep_only(&needed);
+    }
     let result = finish(result, &mut sink, report);
     sink.close();
     if in_background { result.map_err(no_second_try) } else { result }

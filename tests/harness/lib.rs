@@ -34,7 +34,7 @@ pub use user::User;
 pub use wait::wait;
 
 /// Runs a victim that checks itself, as each user: with a save while it runs, and through three generations of save, kill and
-/// restart. Each time it must end with PASS.
+/// restart; and as an ordinary user through three more whose images are written in the foreground. Each time it must end with PASS.
 #[track_caller]
 pub fn survives(victim: &str) {
     survives_as(Program::victim(victim));
@@ -55,6 +55,10 @@ pub fn survives_as(program: Program) {
         process.ready();
         process.generations(3).passes();
     }
+    // The same with images that the process waits for: another way to get at its memory.
+    let mut process = Place::new(User::ordinary()).start(&program.env("CKPT_FOREGROUND", "1"));
+    process.ready();
+    process.generations(3).passes();
 }
 
 /// Runs a victim that nobody touches: it must pass, or its other tests would prove nothing.
