@@ -52,6 +52,8 @@ const NOT_MESSAGES: &[&str] = &[
     ", memory of {}",
     // What `Failure::ProcText` calls the image; a fault of ours that no test has ever seen.
     "the image's own layout",
+    // A command for gdb.
+    "thread apply {number}",
 ];
 
 /// A string literal and where it is.
