@@ -48,6 +48,7 @@ const NOT_MESSAGES: &[&str] = &[
     ", stopped for {}",
     "{bar:30} ",
     "set sysroot ",
+    "thread apply ",
     "%Y-%m-%d ",
     ", memory of {}",
     // What `Failure::ProcText` calls the image; a fault of ours that no test has ever seen.
