@@ -79,9 +79,9 @@ const GROUPS: [Group; 12] = [
     ("disk", disk),
     ("size", sizes_of_images),
     ("many", many),
-    ("writer", slowed_writer),
     ("foreground", foreground),
     ("scaling", scaling),
+    ("writer", slowed_writer),
     ("peers", compare),
 ];
 
@@ -233,6 +233,7 @@ fn anonymous(pid: u32) -> u64 {
 
 /// What a program that writes all over its memory notices of a save.
 fn slowed_writer(options: &Options, table: &mut Table) {
+    options.share();
     let place = Place::memory();
     let size = options.mib(1024);
     let writes = size * MIB / 4096;
@@ -301,10 +302,15 @@ fn foreground(options: &Options, table: &mut Table) {
 
 /// Other tools, with the same program.
 fn compare(options: &Options, table: &mut Table) {
+    options.share();
     let sizes: &[u64] = if options.tiny { &[1] } else { &[1, 16, 64, 256, 1024, 4096, 8192] };
     let fits = |size: u64| size <= options.most && size * 9 / 4 <= machine::available();
     for size in sizes.iter().filter(|size| fits(**size)) {
-        let rounds = if *size > 1024 { 1 } else { options.rounds.min(5) };
+        let rounds = match *size {
+            ..1024 => options.rounds.min(5),
+            1024 => options.rounds.min(3),
+            _ => 1,
+        };
         let memory = format!("random:{size}");
         let peers = peers::measure(options, &memory, rounds);
         table.peers.push((memory, peers));

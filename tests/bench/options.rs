@@ -14,7 +14,8 @@ Measure stops, saves and restarts beside the limits of this machine.
   --most=MIB     the largest memory in the plots (default 8192, as far as memory allows)
   --note=TEXT    what else is to be known of the run; goes beside the machine
   --disk=DIR     a directory on a disk (default: target)
-  --realtime     run everything under SCHED_FIFO, on a machine that others use
+  --realtime     run under SCHED_FIFO all that only needs its own CPU time, on a
+                 machine that others use
   --help         print this
   --tiny         one round with small sizes: a test, not a measurement
 ";
@@ -90,13 +91,24 @@ impl Options {
     /// Takes the scheduling class that was asked for; children inherit it.
     pub fn schedule(&self) {
         if self.realtime {
-            let parameters = nix::libc::sched_param { sched_priority: 50 };
-            // SAFETY: the kernel reads the parameters.
-            let result =
-                unsafe { nix::libc::sched_setscheduler(0, nix::libc::SCHED_FIFO, &raw const parameters) };
-            assert_eq!(result, 0, "--realtime needs the right to it: {}", std::io::Error::last_os_error());
+            class(nix::libc::SCHED_FIFO, 50);
         }
     }
+
+    /// Goes back to the usual class. Under SCHED_FIFO a program whose image is written by as many threads as there are CPUs would wait for
+    /// them, as it never does otherwise.
+    pub fn share(&self) {
+        if self.realtime {
+            class(nix::libc::SCHED_OTHER, 0);
+        }
+    }
+}
+
+fn class(policy: i32, priority: i32) {
+    let parameters = nix::libc::sched_param { sched_priority: priority };
+    // SAFETY: the kernel reads the parameters.
+    let result = unsafe { nix::libc::sched_setscheduler(0, policy, &raw const parameters) };
+    assert_eq!(result, 0, "--realtime needs the right to it: {}", std::io::Error::last_os_error());
 }
 
 fn wrong(arg: &str) -> ! {

@@ -168,15 +168,16 @@ pub fn measure(options: &Options, memory: &str, rounds: usize) -> Vec<Peer> {
     let works = Tool::ALL.into_iter().filter(|tool| tool.works());
     let mut peers: Vec<(Tool, Peer)> =
         works.map(|tool| (tool, Peer { tool: tool.name(), ..Peer::default() })).collect();
-    // The first round warms up.
-    for round in 0..rounds + usize::from(!options.tiny) {
+    // The first round warms up, where there are several.
+    let warms_up = rounds > 1 && !options.tiny;
+    for round in 0..rounds + usize::from(warms_up) {
         peers.retain_mut(|(tool, peer)| {
             let Some([pause, save, restart]) = once(*tool, memory, peer) else {
                 assert!(!matches!(tool, Tool::Ckpt | Tool::CkptLazy), "{} failed with {memory}", tool.name());
                 eprintln!("bench: {} failed with {memory}, and is left out", tool.name());
                 return false;
             };
-            if round > 0 || options.tiny {
+            if round > 0 || !warms_up {
                 peer.pause.0.push(pause);
                 peer.save.0.push(save);
                 peer.restart.0.push(restart);

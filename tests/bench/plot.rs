@@ -58,7 +58,7 @@ pub fn all(table: &Table) -> Vec<(&'static str, String)> {
             "MiB of memory",
             with(
                 vec![
-                    sizes("stop", OURS, false, |s| &s.stop),
+                    sizes("ckpt", OURS, false, |s| &s.stop),
                     sizes("limit: fork(2)", LIMIT, true, |s| &s.fork),
                 ],
                 |peer| &peer.pause,
@@ -70,9 +70,9 @@ pub fn all(table: &Table) -> Vec<(&'static str, String)> {
             "MiB of memory",
             with(
                 vec![
-                    sizes("restart", OURS, false, |s| &s.restart),
-                    sizes("restart, one CPU", SECOND, false, |s| &s.alone),
-                    sizes("restart --lazy", THIRD, false, |s| &s.lazy),
+                    sizes("ckpt", OURS, false, |s| &s.restart),
+                    sizes("ckpt, one CPU", SECOND, false, |s| &s.alone),
+                    sizes("ckpt --lazy", THIRD, false, |s| &s.lazy),
                     sizes("limit: read(2)", LIMIT, true, |s| &s.read),
                 ],
                 |peer| &peer.restart,
@@ -83,7 +83,7 @@ pub fn all(table: &Table) -> Vec<(&'static str, String)> {
             "From the signal to the image under its name (tmpfs)",
             "MiB of memory",
             vec![
-                sizes("signal to image", OURS, false, |s| &s.image),
+                sizes("ckpt", OURS, false, |s| &s.image),
                 sizes("limit: write(2)", LIMIT, true, |s| &s.write),
             ],
         ),

@@ -60,7 +60,11 @@ const SUMMARY: [&str; 9] = [
 /// What it was measured on, and how.
 fn machine_line(options: &Options, machine: &Machine) -> String {
     let Machine { cpu, memory, kernel, huge_pages, date, load } = machine;
-    let class = if options.realtime { " Everything ran under SCHED_FIFO." } else { "" };
+    let class = if options.realtime {
+        " Everything but the slowed writer and the comparison of tools ran under SCHED_FIFO."
+    } else {
+        ""
+    };
     let note = if options.note.is_empty() { String::new() } else { format!(" {}", options.note) };
     format!(
         "{date}, {cpu}, {memory} GiB, Linux {kernel}, transparent huge pages: {huge_pages}. Load before {load}, after {}.{class}{note}\n\
