@@ -68,6 +68,8 @@ pub enum ThreadTrouble {
     TooMany,
     /// All are on their way out.
     Ending,
+    /// `/proc` shows other processes under their numbers.
+    Unseen,
     /// One did not come: its id, state (proc_pid_stat(5)) and name.
     Stuck {
         /// Id.
@@ -160,6 +162,9 @@ impl Failure {
             }
             Self::Threads(ThreadTrouble::TooMany) => {
                 line.text("the program starts threads faster than they can be stopped; save again");
+            }
+            Self::Threads(ThreadTrouble::Unseen) => {
+                line.text("the program has threads, and /proc is that of another PID namespace; mount its own on /proc");
             }
             Self::Threads(ThreadTrouble::Ending) => {
                 line.text("the program is about to end; save earlier");

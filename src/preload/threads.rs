@@ -13,6 +13,7 @@ use crate::arrival::{
 };
 use crate::message::{Failure, ThreadTrouble};
 use crate::pending::Wanted;
+use crate::process::proc_has_number;
 use crate::report;
 use crate::thread::OwnState;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -176,6 +177,10 @@ impl Gathering {
 
     /// Called by the helper: stops every thread of `pid` but `leader`.
     pub fn stop(&self, pid: u32, leader: u32) -> Result<(), Failure> {
+        // The threads of another process would be found instead.
+        if !proc_has_number(process::pid()) {
+            return Err(Failure::Threads(ThreadTrouble::Unseen));
+        }
         let deadline = report::now() + PATIENCE;
         let mut called = 0;
         loop {

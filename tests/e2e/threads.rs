@@ -86,6 +86,27 @@ fn a_program_without_its_first_thread_is_refused() {
     }
 }
 
+#[test]
+fn threads_that_proc_does_not_show() {
+    // An ordinary user needs a user namespace for it, which a system may not allow.
+    let options = ["--user", "--map-root-user", "--pid", "--fork"];
+    if !Command::new(tool("unshare")).args(options).arg("true").output().unwrap().status.success() {
+        return;
+    }
+    let place = Place::new(User::ordinary());
+    let library = place.artifact(Artifact::Library);
+    let program = Program::tool("unshare").without_preload().args(options).arg("env");
+    let program = program.arg(format!("LD_PRELOAD={}", library.display()));
+    let mut process = place.start(&program.arg(place.executable(&Program::victim("thousand"))));
+    process.ready();
+    let inside = format!("/proc/{0}/task/{0}/children", process.pid());
+    process.follow(fs::read_to_string(inside).unwrap().trim().parse().unwrap());
+    let Err(line) = process.try_save() else { process.fail("saved") };
+    assert!(line.contains("/proc is that of another PID namespace"), "{line}");
+    process.go();
+    assert!(process.finish().status.success());
+}
+
 /// A victim one of whose threads has something of its own: the save is refused by the thread's name and these words.
 #[track_caller]
 fn refused(what: &str, users: impl IntoIterator<Item = User>, words: &str) {
