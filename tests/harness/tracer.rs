@@ -210,8 +210,13 @@ impl Tracer {
         while self.trace.ended && self.tracees.len() > 1 {
             self.step(&watchdog);
         }
-        for pid in std::mem::take(&mut self.tracees).into_keys() {
-            self.release(pid);
+        let pids: Vec<pid_t> = std::mem::take(&mut self.tracees).into_keys().collect();
+        for pid in &pids {
+            self.release(*pid);
+        }
+        // Its threads must be taken before the end of the program can be told.
+        for pid in pids.into_iter().filter(|pid| self.trace.ended && *pid != self.target) {
+            while wait(pid, 0).is_ok_and(|(_, status)| libc::WIFSTOPPED(status)) {}
         }
         self.trace.hung = watchdog.end();
         std::mem::take(&mut self.trace)
@@ -228,14 +233,21 @@ impl Tracer {
             // SAFETY: no memory is involved.
             unsafe { libc::syscall(libc::SYS_tgkill, self.target, pid, libc::SIGSTOP) };
         }
-        while peek(pid, 0).is_some() {
-            let Some(status) = stop(pid) else {
-                if pid == self.target {
-                    self.trace.ended = true;
-                } else {
-                    let _ = wait(pid, 0);
-                }
+        loop {
+            if has_ended(self.target) {
+                self.trace.ended = true;
                 return;
+            }
+            if peek(pid, libc::WNOHANG).is_none() {
+                std::thread::sleep(Duration::from_micros(20));
+                continue;
+            }
+            let Some(status) = stop(pid) else {
+                // A thread of a program that is about to end.
+                if pid != self.target && wait(pid, libc::WNOHANG).is_err() {
+                    return;
+                }
+                continue;
             };
             let is_signal = status >> 16 == 0 && libc::WSTOPSIG(status) & 0x80 == 0;
             let signal = if is_signal { libc::WSTOPSIG(status) } else { 0 };

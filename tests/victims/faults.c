@@ -19,7 +19,6 @@ static volatile uint64_t *control;
 static volatile sig_atomic_t handled;
 static char stack_area[65536];
 static _Thread_local long mine = 7;
-static volatile int stop;
 static volatile long turns[3];
 
 static void handler(int sig, siginfo_t *info, void *context)
@@ -28,15 +27,21 @@ static void handler(int sig, siginfo_t *info, void *context)
     handled += info->si_value.sival_int;
 }
 
+static void turn(int sig)
+{
+    (void)sig;
+    turns[mine]++;
+}
+
 static void *thread(void *number)
 {
     long n = mine = (long)number;
-    while (!stop) {
+    turns[n]++;
+    for (;;) {
+        pause();
         if (mine != n)
             fail("thread %ld has become %ld", n, mine);
-        turns[n]++;
     }
-    return NULL;
 }
 
 static int descriptors(void)
@@ -135,9 +140,14 @@ int main(int argc, char **argv)
     struct itimerspec long_time = { { 0, 0 }, { 100000, 0 } };
     must(timer_settime(timer, 0, &long_time, NULL));
 
+    signal(SIGUSR1, turn);
+    actions[SIGUSR1] = turn;
     pthread_t threads[2];
     for (long n = 0; argc > 1 && n < 2; n++)
         check_equal(pthread_create(&threads[n], NULL, thread, (void *)(n + 1)), 0);
+    for (int n = 1; argc > 1 && n <= 2; n++)
+        while (!turns[n])
+            ;
     free(malloc(100000));
     descriptors();
     map_sum();
@@ -225,7 +235,7 @@ int main(int argc, char **argv)
         must(timer_gettime(timer, &rest));
         check(rest.it_value.tv_sec > 90000 && rest.it_value.tv_sec <= 100000, "%ld s are left", (long)rest.it_value.tv_sec);
         for (int n = 1; argc > 1 && n <= 2; n++)
-            for (long before = turns[n]; turns[n] == before;)
+            for (long before = turns[n], sent = pthread_kill(threads[n - 1], SIGUSR1); turns[n] == before || sent;)
                 ;
         if (*control > 1UL << 40)
             break;
