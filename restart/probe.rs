@@ -445,8 +445,12 @@ pub fn make_room_for_descriptors(image: &Image) -> Result<'static, ()> {
 
 /// A descriptor of standard error that the process's do not replace, for the line of a failure; 2 where there is none to be had.
 pub fn keep_stderr(image: &Image) -> i32 {
-    let kept = sys::fd::control(2, fcntl::DUPFD_CLOEXEC, 3);
-    kept.and_then(|fd| out_of_the_way(image, fd as i32)).unwrap_or(2)
+    let Ok(kept) = sys::fd::control(2, fcntl::DUPFD_CLOEXEC, 3) else { return 2 };
+    out_of_the_way(image, kept as i32).unwrap_or_else(|_| {
+        // Left open, it would have a number that the plan does not know of.
+        let _ = sys::fd::close(kept as i32);
+        2
+    })
 }
 
 /// Whether there is a controlling terminal.

@@ -123,7 +123,7 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
             }
         }
     }
-    if path.as_bytes().len() >= PATH_MAX - 1 {
+    if path.as_bytes().len() >= PATH_MAX {
         return Err(Failure::NameTooLong);
     }
     Ok(path)

@@ -16,6 +16,7 @@ mod files;
 mod format;
 mod kernel;
 mod layout;
+mod limits;
 mod memory;
 mod messages;
 mod obstacles;

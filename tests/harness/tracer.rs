@@ -410,6 +410,11 @@ impl Tracer {
     /// The fault.
     fn strike(&mut self, pid: pid_t, what: What, nr: Sysno, entry: user_regs_struct) -> Ending {
         match what {
+            // FUTEX_WAKE cannot fail.
+            What::Fail(_) if nr == Sysno::futex && entry.rsi & 0x7f == 1 => {
+                self.trace.hit = false;
+                Ending::AsItIs
+            }
             // Nothing but a signal can end it.
             What::Fail(errno) if nr == Sysno::read && errno != Errno::EINTR && is_pipe(pid, entry.rdi) => {
                 self.trace.hit = false;
