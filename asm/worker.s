@@ -1,8 +1,8 @@
 # Starts a thread that works for its process until it has nothing more to do.
 #
 # rax = ckpt_worker_spawn(rdi = flags of clone(2), rsi = top of the new stack, 16-byte aligned, rdx = address of the word for the
-# thread's id, rcx = argument): the id of the thread, or an error as a negative number. The new thread calls
-# {MAIN}(rdi = argument) and ends; the kernel then clears the word (CLONE_CHILD_CLEARTID) and wakes its futex.
+# thread's id, rcx = argument, r8 = function): the id of the thread, or an error as a negative number. The new thread calls
+# function(rdi = argument) and ends; the kernel then clears the word (CLONE_CHILD_CLEARTID) and wakes its futex.
 #
 #   new stack:   rsi ->  (nothing; the call pushes below)
 
@@ -15,16 +15,15 @@ ckpt_worker_spawn:
         mov     r9, rcx                 # keep the argument: rcx is lost in the system call
         mov     r10, rdx                # where the id is cleared at the end,
                                         # and rdx is where it is written at the start
-        xor     r8d, r8d                # no TLS
         mov     eax, {NR_CLONE}
-        syscall                         # clone(flags, stack, parent_tid, child_tid, tls)
+        syscall                         # clone(flags, stack, parent_tid, child_tid); r8 would be the TLS with CLONE_SETTLS
         test    rax, rax
         jz      2f
         ret                             # the caller: id or error
 2:      .cfi_undefined rip              # the new thread: the outermost frame
         xor     ebp, ebp
         mov     rdi, r9                 # argument
-        call    {MAIN}
+        call    r8
         xor     edi, edi                # exit status
         mov     eax, {NR_EXIT}
         syscall                         # this thread only

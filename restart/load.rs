@@ -2,13 +2,11 @@
 
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
-use core::arch::global_asm;
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use image::crc::crc32c_append;
 use image::read::Sums;
 use sys::fd::IoVec;
-use sys::{Errno, Sysno};
+use sys::{Errno, Sysno, worker};
 
 /// The most threads that read by default: more do not read faster.
 const MOST_WORKERS: usize = 8;
@@ -20,17 +18,6 @@ const WORTH_A_WORKER: u64 = 8 << 20;
 const STACK: usize = 32 * 1024;
 /// `IOV_MAX` of preadv(2).
 const IOV_MAX: usize = 1024;
-
-global_asm!(
-    include_str!("../asm/worker.s"),
-    NR_CLONE = const Sysno::clone as u32,
-    NR_EXIT = const Sysno::exit as u32,
-    MAIN = sym worker_main,
-);
-
-unsafe extern "C" {
-    fn ckpt_worker_spawn(flags: u64, stack: u64, tid: *const AtomicU32, argument: *const c_void) -> isize;
-}
 
 /// How many threads read an image.
 pub fn workers(jobs: u32, cpus: u32, data_len: u64) -> usize {
@@ -131,13 +118,13 @@ impl<'a> Loader<'a> {
         let wanted = self.workers.min(ops.len());
         let mut started = crew.iter_mut();
         let Some(first) = started.next() else { return Ok(()) };
-        for worker in started.take(wanted.saturating_sub(1)) {
-            self.start(worker);
+        for one in started.take(wanted.saturating_sub(1)) {
+            self.start(one);
         }
         // SAFETY: the caller answers for the ops; the worker's parts are in this frame, which outlives all of them.
         unsafe { work(first) };
-        for worker in &crew {
-            wait(&worker.tid);
+        for one in &crew {
+            worker::wait(&one.tid);
         }
         // Of several failures the first one in the file is told.
         let failure = crew.iter().min_by_key(|worker| worker.failed_op.load(Ordering::Relaxed));
@@ -163,28 +150,14 @@ impl<'a> Loader<'a> {
     }
 
     /// Starts a worker. When that fails there is one worker less.
-    fn start(&self, worker: &mut Worker) {
-        /// CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, PARENT_SETTID, CHILD_CLEARTID.
-        const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x0010_0000 | 0x0020_0000;
-        let top = self.stacks + worker.number * size_of::<Stack>() as u64;
-        // SAFETY: the stack is this worker's alone, and `worker` outlives the thread, which `run` waits for.
-        unsafe { ckpt_worker_spawn(FLAGS, top, &raw const worker.tid, core::ptr::from_mut(worker).cast()) };
+    fn start(&self, one: &Worker) {
+        let top = self.stacks + one.number * size_of::<Stack>() as u64;
+        // SAFETY: the stack is this worker's alone, and `one` outlives the thread, which `run` waits for.
+        let _ = unsafe { worker::start(top, &one.tid, worker_main, one) };
     }
 }
 
-/// Waits until the kernel has cleared the word, which it does when the thread no longer uses any memory.
-fn wait(tid: &AtomicU32) {
-    loop {
-        match tid.load(Ordering::Acquire) {
-            0 => return,
-            running => {
-                let _ = sys::thread::futex_wait(tid, running, 0);
-            }
-        }
-    }
-}
-
-/// Where a thread of `asm/worker.s` begins.
+/// Where a thread begins.
 ///
 /// # Safety
 ///

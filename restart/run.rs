@@ -87,7 +87,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let mut cpus = [0u8; CPU_MASK];
     let affinity = sys::thread::affinity(0, &mut cpus).unwrap_or(0);
     let affinity = cpus.get(..affinity).unwrap_or_default();
-    let count = affinity.iter().map(|byte| byte.count_ones()).sum();
+    let count = sys::worker::cpus(affinity);
     let workers = load::workers(options.jobs, count, image.head().data_len);
 
     let layout = layout::find(&image, &present, vdso, room(&image, workers) as u64)?;

@@ -23,6 +23,7 @@ pub mod terminal;
 pub mod thread;
 pub mod time;
 pub mod timer;
+pub mod worker;
 
 pub use call::call;
 pub use syscalls::{Errno, Sysno};
