@@ -76,7 +76,7 @@ fn wants_foreground(job: &Job, snapshot: &Snapshot) -> bool {
 
 /// What the helper says to the writer: to fetch what it did not get, and to say so ...
 const FETCH: u8 = b'f';
-/// ... and to write: the target runs again, or is about to.
+/// ... and to write, as soon as the helper has ended.
 const WRITE: u8 = b'w';
 /// What the writer answers: it has fetched everything ...
 const FETCHED: u8 = b'!';
@@ -159,6 +159,10 @@ fn start(
             // The helper does it itself, or has failed and told why.
             process::exit_group(1);
         }
+        // An exiting process wakes the one that waits for it in vfork(2) before it closes its files (do_exit() in kernel/exit.c). So the target has been
+        // woken now, and gets a CPU first, rather than when this process's time slice is over.
+        orders.hear();
+        sys::thread::yield_now();
         orders.close_reader();
         answers.close_writer();
         special.close();
