@@ -12,19 +12,19 @@ use sys::{Errno, Sysno, worker};
 const MOST_WORKERS: usize = 8;
 /// The most that can be asked for.
 pub const WORKERS_LIMIT: usize = 64;
-/// Images with less page data than this are read by one thread: starting another takes as long as reading a megabyte.
+/// So many bytes to read are worth a thread: starting one and waiting for its end takes as long as reading a megabyte, and more where others use the CPUs.
 const WORTH_A_WORKER: u64 = 8 << 20;
 /// Stack of a worker in bytes.
 const STACK: usize = 32 * 1024;
 /// `IOV_MAX` of preadv(2).
 const IOV_MAX: usize = 1024;
 
-/// How many threads read an image.
-pub fn workers(jobs: u32, cpus: u32, data_len: u64) -> usize {
+/// How many threads read so many bytes; with `jobs`, as many as are asked for.
+pub fn workers(jobs: u32, cpus: u32, bytes: u64) -> usize {
     if jobs != 0 {
         return (jobs as usize).min(WORKERS_LIMIT);
     }
-    let worth = (data_len / WORTH_A_WORKER) as usize;
+    let worth = (bytes / WORTH_A_WORKER) as usize;
     (cpus as usize).min(MOST_WORKERS).min(worth).max(1)
 }
 
@@ -76,7 +76,9 @@ pub struct Loader<'a> {
     pub data_off: u64,
     /// Bytes in a chunk.
     pub chunk: u64,
-    /// Threads.
+    /// How many threads are asked for; 0: as many as are worth it.
+    pub jobs: u32,
+    /// The most threads that there is room for.
     pub workers: usize,
     /// Where skipped bytes go: as many pieces of one chunk as there are workers. The plan names the first.
     pub scratch: u64,
@@ -115,7 +117,9 @@ impl<'a> Loader<'a> {
             failed_op: AtomicUsize::new(NO_OP),
             errno: AtomicU32::new(0),
         });
-        let wanted = self.workers.min(ops.len());
+        // With `--lazy` there is much less to read than there is in the image.
+        let bytes = ops.iter().map(|op| op.expect as u64).sum();
+        let wanted = workers(self.jobs, self.workers as u32, bytes).min(self.workers).min(ops.len());
         let mut started = crew.iter_mut();
         let Some(first) = started.next() else { return Ok(()) };
         for one in started.take(wanted.saturating_sub(1)) {
@@ -260,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_images_take_one_worker() {
+    fn little_to_read_takes_one_worker() {
         assert_eq!(workers(0, 64, 1 << 20), 1);
         assert_eq!(workers(0, 2, 1 << 30), 2);
         assert_eq!(workers(0, 64, 1 << 40), MOST_WORKERS);

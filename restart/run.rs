@@ -196,7 +196,7 @@ fn loader<'a>(
     let stacks = arena.slots::<Stack>(workers)?.as_ptr() as u64;
     let scratch = arena.slots::<u8>(workers * head.chunk as usize)?.as_ptr() as u64;
     let (data_off, chunk) = (head.data_off, u64::from(head.chunk));
-    Ok(Loader { sums, checks, data_off, chunk, workers, scratch, stacks, name })
+    Ok(Loader { sums, checks, data_off, chunk, jobs: options.jobs, workers, scratch, stacks, name })
 }
 
 fn read_sums<'a>(
