@@ -2,7 +2,6 @@
 
 use harness::{Artifact, Image, Place, Process, Program, User, tool, wait};
 use nix::sys::signal::Signal;
-use std::path::Path;
 use std::process::Command;
 
 /// Asks for a save: interactive programs catch SIGUSR2.
@@ -50,6 +49,21 @@ impl Tmux {
         Pane { name, pid, program: pid }
     }
 
+    /// Starts a program in a new pane, with libckpt.
+    #[track_caller]
+    fn start(&mut self, program: &str, args: &[&str]) -> Pane {
+        let library = self.place.artifact(Artifact::Library);
+        let command = [
+            tool("env").display().to_string(),
+            format!("LD_PRELOAD={}", library.display()),
+            format!("CKPT_SIGNAL={SIGNAL}"),
+            format!("CKPT_IMAGE={}", self.place.file("image").display()),
+            Program::tool(program).file.display().to_string(),
+        ];
+        let command: Vec<_> = command.iter().map(String::as_str).chain(args.iter().copied()).collect();
+        self.pane([80, 24], &command)
+    }
+
     /// Types keys, by tmux's names for them.
     #[track_caller]
     fn types(&self, pane: &Pane, keys: &[&str]) {
@@ -79,14 +93,7 @@ impl Tmux {
     /// Waits until a pane's program has ended. tmux may take its time to notice.
     #[track_caller]
     fn ends(&self, pane: &Pane) {
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pane.pid)).unwrap_or_default();
-        let ended = wait(|| {
-            stat()
-                .rsplit(") ")
-                .next()
-                .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
-                .then_some(())
-        });
+        let ended = wait(|| stat(pane.pid).is_none_or(|stat| stat.starts_with('Z')).then_some(()));
         assert!(ended.is_some(), "{}", self.screen(pane));
     }
 
@@ -108,9 +115,7 @@ impl Tmux {
         assert!(gone.is_some() && !maps(pane.pid).is_empty(), "{}", self.screen(&pane));
         pane
     }
-}
 
-impl Tmux {
     /// Restarts an image of bash with its old id in a new pane.
     #[track_caller]
     fn restart_kept(&mut self, image: &Image, size: [u16; 2]) -> Pane {
@@ -122,17 +127,16 @@ impl Tmux {
     }
 }
 
+/// `/proc/PID/stat` from the state on; nothing when there is no such process.
+fn stat(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.to_owned())
+}
+
 /// Exit status of a process that has ended, and that its parent has not waited for: the last number of proc_pid_stat(5).
 fn unnoticed_status(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let code: i32 = stat
-        .rsplit(") ")
-        .next()
-        .filter(|rest| rest.starts_with('Z'))?
-        .split_whitespace()
-        .last()?
-        .parse()
-        .ok()?;
+    let code: i32 =
+        stat(pid).filter(|stat| stat.starts_with('Z'))?.split_whitespace().last()?.parse().ok()?;
     (code & 0x7f == 0).then_some(code >> 8)
 }
 
@@ -173,24 +177,11 @@ fn maps(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default()
 }
 
-/// What to start so that a program is preloaded.
-fn preloaded(place: &Place, program: &Path) -> Vec<String> {
-    let library = place.artifact(Artifact::Library);
-    let env = tool("env").display().to_string();
-    let image = place.file("image");
-    let told = [format!("CKPT_SIGNAL={SIGNAL}"), format!("CKPT_IMAGE={}", image.display())];
-    let program = program.display().to_string();
-    [vec![env, format!("LD_PRELOAD={}", library.display())], told.to_vec(), vec![program]].concat()
-}
-
 #[test]
 fn interactive_bash_goes_on_in_another_pane() {
     for user in User::each() {
         let mut tmux = Tmux::new(user);
-        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
-        command.extend(["--norc".into(), "--noprofile".into()]);
-        let command: Vec<_> = command.iter().map(String::as_str).collect();
-        let pane = tmux.pane([80, 24], &command);
+        let pane = tmux.start("bash", &["--norc", "--noprofile"]);
         tmux.types(&pane, &["PS1='> '", "Enter"]);
         tmux.types(&pane, &["mine=42; cd /usr; f() { echo \"f $1 $mine $PWD\"; }; f one", "Enter"]);
         tmux.shows(&pane, "f one 42 /usr");
@@ -220,10 +211,7 @@ fn interactive_bash_with_its_old_id_runs_commands_and_jobs() {
         let mut tmux = Tmux::new(user);
         // What a save has started must be gone before the next restart: it belongs to the group, whose id it keeps in use.
         tmux.server.held = true;
-        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
-        command.extend(["--norc".into(), "--noprofile".into()]);
-        let command: Vec<_> = command.iter().map(String::as_str).collect();
-        let mut pane = tmux.pane([80, 24], &command);
+        let mut pane = tmux.start("bash", &["--norc", "--noprofile"]);
         let pid = pane.pid;
         tmux.types(&pane, &["PS1='> '; unset LD_PRELOAD", "Enter"]);
         tmux.types(&pane, &["f() { /bin/echo \"f $1 $$\"; }; f one | cat", "Enter"]);
@@ -264,10 +252,7 @@ fn stand_in_is_a_job_like_any_other() {
     for user in User::each() {
         let mut tmux = Tmux::new(user);
         tmux.server.held = true;
-        let mut command = preloaded(&tmux.place, &Program::tool("bash").file);
-        command.extend(["-c".into(), "echo ready; while read -r x; do echo \"got $x\"; done".into()]);
-        let command: Vec<_> = command.iter().map(String::as_str).collect();
-        let pane = tmux.pane([80, 24], &command);
+        let pane = tmux.start("bash", &["-c", "echo ready; while read -r x; do echo \"got $x\"; done"]);
         tmux.shows(&pane, "ready");
         let image = tmux.save(&pane);
         tmux.ends(&pane);
@@ -300,10 +285,7 @@ fn stand_in_is_a_job_like_any_other() {
 fn vim_goes_on_in_another_pane() {
     for user in User::each() {
         let mut tmux = Tmux::new(user);
-        let mut command = preloaded(&tmux.place, &Program::tool("vim.basic").file);
-        command.extend(["-u", "NONE", "-i", "NONE", "text"].map(String::from));
-        let command: Vec<_> = command.iter().map(String::as_str).collect();
-        let pane = tmux.pane([80, 24], &command);
+        let pane = tmux.start("vim.basic", &["-u", "NONE", "-i", "NONE", "text"]);
         tmux.shows(&pane, "~");
         tmux.types(&pane, &["i", "the first line", "Enter", "and the sec"]);
         tmux.shows(&pane, "and the sec");
