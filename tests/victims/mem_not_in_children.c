@@ -1,30 +1,8 @@
 /* Memory that a child does not get, or gets empty, or that may be neither read nor unsealed: a checkpointer that works in a child must not
  * lose it. */
+#include "fault.h"
 #include "pattern.h"
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/wait.h>
-
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
-
-static sigjmp_buf back;
-static void on_fault(int signal)
-{
-    siglongjmp(back, signal);
-}
-
-static int faults(volatile char *at)
-{
-    if (sigsetjmp(back, 1))
-        return 1;
-    (void)*at;
-    return 0;
-}
 
 static char *area(int prot)
 {
@@ -47,7 +25,6 @@ static void verify_area(char *at)
 
 int main(void)
 {
-    signal(SIGSEGV, on_fault);
     char *absent = area(PROT_READ | PROT_WRITE), *absent_hidden = area(PROT_NONE), *absent_guarded = area(PROT_READ);
     char *wiped = area(PROT_READ | PROT_WRITE), *wiped_hidden = area(PROT_NONE), *wiped_guarded = area(PROT_READ);
     must(madvise(absent, 16 * PAGE, MADV_DONTFORK));
@@ -81,14 +58,14 @@ int main(void)
     checkpoint_here();
     verify_area(absent);
     verify_area(wiped);
-    check(faults(absent_hidden) && faults(wiped_hidden), "a hidden page can be read");
+    check(fault_at(absent_hidden) && fault_at(wiped_hidden), "a hidden page can be read");
     must(mprotect(absent_hidden, 16 * PAGE, PROT_READ));
     must(mprotect(wiped_hidden, 16 * PAGE, PROT_READ));
     verify_area(absent_hidden);
     verify_area(wiped_hidden);
     if (guards) {
-        check(faults(absent_guarded + PAGE) && faults(wiped_guarded + PAGE), "a guard page can be read");
-        check(!faults(absent_guarded) && !faults(absent_guarded + 2 * PAGE), "a guard page too many");
+        check(fault_at(absent_guarded + PAGE) && fault_at(wiped_guarded + PAGE), "a guard page can be read");
+        check(!fault_at(absent_guarded) && !fault_at(absent_guarded + 2 * PAGE), "a guard page too many");
     }
     verify(absent_guarded + 3 * PAGE);
     verify(wiped_guarded + 15 * PAGE);

@@ -3,10 +3,6 @@
 #include "pattern.h"
 #include <sys/wait.h>
 
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
-
 int main(void)
 {
     map_anywhere(PAGE, PROT_NONE);

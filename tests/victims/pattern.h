@@ -3,6 +3,14 @@
 #define PATTERN_H
 #include "victim.h"
 
+/* Younger than the headers of some distributions. */
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
 static inline uint64_t pattern(uint64_t address)
 {
     return (address >> 12) * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u;

@@ -1,29 +1,9 @@
 /* Pages that cannot be read keep their contents; pages of each protection keep it; a growing stack of its own; guard pages. */
+#include "fault.h"
 #include "pattern.h"
-#include <setjmp.h>
-#include <signal.h>
-
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
-
-static sigjmp_buf back;
-static void on_fault(int signal)
-{
-    siglongjmp(back, signal);
-}
-
-static int faults(volatile char *at)
-{
-    if (sigsetjmp(back, 1))
-        return 1;
-    (void)*at;
-    return 0;
-}
 
 int main(void)
 {
-    signal(SIGSEGV, on_fault);
     char *hidden = map_anywhere(8 * PAGE, PROT_READ | PROT_WRITE);
     for (int i = 0; i < 8; i++)
         fill(hidden + i * PAGE);
@@ -40,15 +20,15 @@ int main(void)
     fill(growing);
 
     checkpoint_here();
-    check(faults(hidden + 2 * PAGE) && faults(hidden + 5 * PAGE), "a hidden page can be read");
+    check(fault_at(hidden + 2 * PAGE) && fault_at(hidden + 5 * PAGE), "a hidden page can be read");
     must(mprotect(hidden + 2 * PAGE, 4 * PAGE, PROT_READ));
     for (int i = 0; i < 8; i++)
         verify(hidden + i * PAGE);
     check(strstr(maps_line_at(write_only), "-w-p"), "%s", maps_line_at(write_only));
     verify(write_only); /* x86 lets one read what one may write */
     if (guards) {
-        check(faults(guarded + 2 * PAGE) && faults(guarded + 4 * PAGE), "a guard page can be read");
-        check(!faults(guarded + PAGE) && !faults(guarded + 5 * PAGE), "a guard page too many");
+        check(fault_at(guarded + 2 * PAGE) && fault_at(guarded + 4 * PAGE), "a guard page can be read");
+        check(!fault_at(guarded + PAGE) && !fault_at(guarded + 5 * PAGE), "a guard page too many");
     }
     verify(guarded);
     verify(guarded + 7 * PAGE);

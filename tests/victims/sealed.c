@@ -1,8 +1,6 @@
 /* Memory that mseal has made immutable (Linux 6.10), and memory that the kernel may drop (MAP_DROPPABLE, 6.11), which comes back empty. */
 #include "pattern.h"
-#ifndef SYS_mseal
-#define SYS_mseal 462
-#endif
+
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8
 #endif
