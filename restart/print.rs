@@ -155,11 +155,6 @@ const LIMITS: [&str; 16] = [
     "RTPRIO",
     "RTTIME",
 ];
-const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
 const SECUREBITS: &[(u64, &str)] = &[
     (0x1, "SECBIT_NOROOT"),
     (0x2, "SECBIT_NOROOT_LOCKED"),
@@ -445,7 +440,7 @@ fn bits(mut value: u64, names: &[(u64, &str)], unknown: &str, more: bool, line: 
 
 pub(crate) fn signal(number: u64, line: &mut Text) {
     const SIGRTMIN: u64 = 32;
-    match number.checked_sub(1).and_then(|index| SIGNALS.get(index as usize)) {
+    match number.checked_sub(1).and_then(|index| sys::signal::NAMES.get(index as usize)) {
         Some(name) => line.text("SIG").text(name),
         None if number == SIGRTMIN => line.text("SIGRTMIN"),
         None if (SIGRTMIN..=64).contains(&number) => line.text("SIGRT_").dec(number - SIGRTMIN),

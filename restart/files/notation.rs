@@ -68,7 +68,7 @@ pub fn arguments(op: &Op, line: &mut Text) -> bool {
             int(a, line).text(", ").dec(b);
         }
         Sysno::kill => {
-            int(a, line).text(if b == 28 { ", SIGWINCH" } else { ", " });
+            crate::print::signal(b, int(a, line).text(", "));
         }
         Sysno::shutdown => {
             int(a, line).text(if b == 0 { ", SHUT_RD" } else { ", SHUT_WR" });

@@ -9,10 +9,10 @@ use image::details::{Terminal, terminal_flag};
 use image::format::{NONE, OpenFile, file_kind};
 use sys::Sysno;
 use sys::fd::{AT_FDCWD, fcntl, open_flag};
+use sys::signal::sig;
 
 /// `TCSETS2` (ioctl_tty(2)): takes a `struct termios2`.
 const TCSETS2: u64 = 0x402c_542b;
-const SIGWINCH: u64 = 28;
 /// Device number of `/dev/tty`, the controlling terminal of whoever opens it.
 const DEV_TTY: u64 = 5 << 8;
 
@@ -172,7 +172,7 @@ impl<'a> Builder<'a, '_> {
             }
         }
         if resized {
-            self.early(Op::zero(Sysno::kill, [u64::from(self.inputs.pid), SIGWINCH]))?;
+            self.early(Op::zero(Sysno::kill, [u64::from(self.inputs.pid), u64::from(sig::WINCH)]))?;
         }
         Ok(())
     }

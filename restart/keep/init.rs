@@ -5,6 +5,7 @@ use super::ADVICE;
 use super::stand_in::close_all_but;
 use crate::exit::{Code, Failure, Result};
 use sys::fd::open_flag;
+use sys::signal::sig;
 
 /// The stand-in's ends of two pipes.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +53,8 @@ const WORD: &[u8] = b".";
 
 /// What it does: every signal is blocked, and the kernel takes ended children away.
 fn run(word: i32, answer: i32, process: u32) -> ! {
-    const SIGCHLD: u32 = 17;
     sys::process::set_name(b"myrestart-init\0");
-    sys::signal::set_simple(SIGCHLD, sys::signal::IGNORE);
+    sys::signal::set_simple(sig::CHLD, sys::signal::IGNORE);
     // A pipe or a terminal must not stay open on account of it, nor a directory in use.
     close_all_but([word, answer, -1]);
     if read(word) == 0 {

@@ -8,24 +8,12 @@ use super::init::Init;
 use image::format::Process;
 use sys::Errno;
 use sys::fd::{AT_FDCWD, open_flag};
-use sys::signal::Info;
+use sys::signal::{Info, bit, sig};
 
-const SIGHUP: u32 = 1;
-const SIGINT: u32 = 2;
-const SIGQUIT: u32 = 3;
-const SIGKILL: u32 = 9;
-const SIGCHLD: u32 = 17;
-const SIGCONT: u32 = 18;
-const SIGSTOP: u32 = 19;
-const SIGTSTP: u32 = 20;
 /// RLIMIT_CORE of getrlimit(2).
 const RLIMIT_CORE: u32 = 4;
 /// All signals.
 const EVERY: u64 = u64::MAX;
-
-const fn bit(signal: u32) -> u64 {
-    1 << (signal.wrapping_sub(1) & 63)
-}
 
 /// What it needs to know from before there was a child.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +30,7 @@ impl StandIn {
         let flags = open_flag::RDWR | open_flag::CLOEXEC | open_flag::NOCTTY;
         let terminal = sys::fd::open_at(AT_FDCWD, b"/dev/tty\0", flags, 0).unwrap_or(-1);
         // An inherited "ignore" would keep the news of the child from its parent.
-        sys::signal::set_simple(SIGCHLD, sys::signal::DEFAULT);
+        sys::signal::set_simple(sig::CHLD, sys::signal::DEFAULT);
         Self { terminal, group: sys::process::group() }
     }
 
@@ -79,7 +67,7 @@ impl StandIn {
         close_all_but([self.terminal, word, answer]);
         loop {
             match sys::signal::next(EVERY) {
-                Ok((SIGCHLD, _)) => self.news(child, init),
+                Ok((sig::CHLD, _)) => self.news(child, init),
                 Ok((signal, info)) => pass_on(child, signal, &info),
                 Err(_) => {}
             }
@@ -113,7 +101,7 @@ impl StandIn {
     /// Stops as the child did, so that a shell takes note; when it goes on, so does the child. A child that was stopped by SIGSTOP is somebody's
     /// own business.
     fn stop(self, child: u32, signal: u32) {
-        if signal == SIGSTOP {
+        if signal == sig::STOP {
             return;
         }
         let had = self.has_terminal(child);
@@ -121,19 +109,19 @@ impl StandIn {
             self.give_terminal(self.group);
         }
         // A terminal stops all of its foreground group: the stand-in's is what the shell knows.
-        let group = if had && signal == SIGTSTP { self.group } else { 0 };
+        let group = if had && signal == sig::TSTP { self.group } else { 0 };
         suffer(signal, group);
-        let _ = sys::signal::take(bit(SIGCONT));
+        let _ = sys::signal::take(bit(sig::CONT));
         if self.has_terminal(self.group) {
             self.give_terminal(child);
         }
-        sys::process::send_group(child, SIGCONT);
+        sys::process::send_group(child, sig::CONT);
     }
 
     /// Ends by the signal that ended the child, without a core file of its own. A terminal's interrupt would have reached the whole group.
     fn die(self, signal: u32, had: bool) -> ! {
         let _ = sys::process::set_limit(RLIMIT_CORE, [0, 0]);
-        let group = if had && matches!(signal, SIGINT | SIGQUIT) { self.group } else { 0 };
+        let group = if had && matches!(signal, sig::INT | sig::QUIT) { self.group } else { 0 };
         suffer(signal, group);
         // The first process of a PID namespace does not die of signals.
         sys::process::exit_group(128 + signal as i32)
@@ -142,7 +130,7 @@ impl StandIn {
 
 /// Lets a signal have its default effect, on the members of `group` too if that is not zero.
 fn suffer(signal: u32, group: u32) {
-    if signal != SIGKILL {
+    if signal != sig::KILL {
         sys::signal::set_simple(signal, sys::signal::DEFAULT);
     }
     if group != 0 {
@@ -160,7 +148,7 @@ fn suffer(signal: u32, group: u32) {
 fn pass_on(child: u32, signal: u32, info: &Info) {
     let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *info;
     let code = i32::from_le_bytes([a, b, c, d]);
-    if code > 0 && signal != SIGHUP {
+    if code > 0 && signal != sig::HUP {
         return;
     }
     // With its value, if it has one; kill(2) is not for others to imitate.

@@ -7,7 +7,8 @@ use image::format::{Limit, NONE, Pending, cpu_feature};
 use sys::Sysno;
 use sys::fd::{AT_FDCWD, open_flag};
 use sys::line::Line;
-use sys::process::pr;
+use sys::process::{NOFILE, pr};
+use sys::signal::sig;
 
 /// Second argument of `prctl(PR_SET_MM, ...)`.
 const PR_SET_MM_MAP: u64 = 14;
@@ -15,10 +16,8 @@ const PR_SET_MM_MAP: u64 = 14;
 const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
 /// Number of the register set of AMX tile data.
 const XFEATURE_XTILE_DATA: u64 = 18;
-/// SIGKILL and SIGSTOP, whose actions cannot be set.
-const UNCHANGEABLE: [u64; 2] = [9, 19];
-/// Number of the limit of descriptors.
-const RLIMIT_NOFILE: usize = 7;
+/// Signals whose actions cannot be set.
+const UNCHANGEABLE: [u64; 2] = [sig::KILL as u64, sig::STOP as u64];
 /// Size of the kernel's signal set in bytes.
 const SIGSET: u64 = 8;
 
@@ -109,7 +108,7 @@ impl<'a> Builder<'a, '_> {
     /// Writes a file of `/proc`, if the kernel lets it.
     fn write_file(&mut self, path: &'static [u8], text: &mut Line<16>) -> Result<'a, ()> {
         let number = u64::from(self.numbers.lowest());
-        if number >= self.inputs.limits.get(RLIMIT_NOFILE).map_or(0, |limit| limit.soft) {
+        if number >= self.inputs.limits.get(NOFILE as usize).map_or(0, |limit| limit.soft) {
             return Ok(());
         }
         let flags = u64::from(open_flag::WRONLY | open_flag::CLOEXEC);
@@ -239,7 +238,7 @@ impl<'a> Builder<'a, '_> {
     /// Opens the executable, if it can be set at all; gives the number of the descriptor.
     pub(super) fn open_executable(&mut self) -> Result<'a, Option<u32>> {
         let number = self.numbers.lowest();
-        let nofile = self.inputs.limits.get(RLIMIT_NOFILE).map_or(0, |limit| limit.soft);
+        let nofile = self.inputs.limits.get(NOFILE as usize).map_or(0, |limit| limit.soft);
         if !self.inputs.set_exe || u64::from(number) >= nofile {
             return Ok(None);
         }

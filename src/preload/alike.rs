@@ -11,6 +11,7 @@ use image::stat::Stat;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::process::{self, Shared};
+use sys::signal::{bit, sig};
 
 /// Starts of lines of `/proc/PID/task/TID/status`, and what it is when they differ.
 const KINDS: [(&[&[u8]], &str); 2] = [
@@ -86,10 +87,9 @@ fn namespaces(gathering: &Gathering, first: &Text) -> &'static [&'static str] {
 /// Whether the thread is on its way out. exit_group(2) and execve(2) in one thread send SIGKILL to all others, which then end rather than stop: an
 /// image would lack them.
 fn is_ending(pid: u32, tid: u32, status: &Text) -> bool {
-    const SIGKILL: u64 = 1 << 8;
     /// `PF_EXITING` (include/linux/sched.h).
     const EXITING: u32 = 4;
-    if status.set(b"SigPnd:") & SIGKILL != 0 {
+    if status.set(b"SigPnd:") & bit(sig::KILL) != 0 {
         return true;
     }
     let mut text = [0u8; 1024];

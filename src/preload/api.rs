@@ -38,9 +38,8 @@ pub extern "C" fn ckpt_checkpoint() -> i32 {
     if signal::action(number).map(|action| action.handler) != Ok(start::action().handler) {
         return -1;
     }
-    let bit = 1 << (number - 1);
     let Ok(mask) = signal::mask() else { return -1 };
-    let _ = signal::set_mask(mask & !bit);
+    let _ = signal::set_mask(mask & !signal::bit(number));
     CALLING.store(true, Ordering::Relaxed);
     set_result(-1);
     // The signal is for this thread and not blocked: the handler has run when the call returns.

@@ -19,6 +19,7 @@ use image::stat::Stat;
 use sys::Errno;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
+use sys::signal::{bit, sig};
 use sys::{process, time};
 
 /// The last writer of this process, and the second of `CLOCK_BOOTTIME` at which it was started.
@@ -201,12 +202,11 @@ fn start(
 /// Asked when the target's memory has been read: a process that is killed changes it as it ends (its tid address, its robust list), and what was
 /// read before and after does not belong together. Nothing but SIGKILL can end it here, which stays pending for the process from the moment on at which it is sent.
 fn is_alive(job: &Job) -> Result<(), Failure> {
-    const SIGKILL: u64 = 1 << 8;
     if !job.is_helper {
         return Ok(());
     }
     let pending = pending::look(job.pid, job.pid)?;
-    if (pending.own | pending.shared) & SIGKILL != 0 { Err(Failure::Killed) } else { Ok(()) }
+    if (pending.own | pending.shared) & bit(sig::KILL) != 0 { Err(Failure::Killed) } else { Ok(()) }
 }
 
 fn writer_died(sink: &mut Sink) -> Result<(), Stop> {

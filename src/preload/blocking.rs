@@ -352,7 +352,7 @@ fn wait_on(arrival: &mut Arrival, asked_again: bool) -> bool {
         return false;
     }
     arrival.xfeatures = crate::process::xstate(user.fpstate).0;
-    if asked_again && let Ok((_, info)) = signal::take(1 << (config::get().signal - 1)) {
+    if asked_again && let Ok((_, info)) = signal::take(signal::bit(config::get().signal)) {
         arrival.info.iter_mut().zip(&info).for_each(|(to, from)| *to = *from);
         arrival.leave = leave::AGAIN;
         return true;

@@ -6,10 +6,9 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use sys::descriptor::{poll_event, poll_now};
 use sys::line::Line;
-use sys::signal;
+use sys::signal::{self, sig};
 
-/// SIGUSR2.
-const DEFAULT_SIGNAL: u32 = 12;
+const DEFAULT_SIGNAL: u32 = sig::USR2;
 /// Longest image name, with its NUL: `PATH_MAX`.
 pub const PATH_MAX: usize = 4096;
 
@@ -160,14 +159,7 @@ fn bad(name: &[u8], value: &[u8], wanted: &str) {
         .send(STDERR);
 }
 
-/// The signals by number, without their `SIG`.
-const NAMES: [&[u8]; 32] = [
-    b"", b"HUP", b"INT", b"QUIT", b"ILL", b"TRAP", b"ABRT", b"BUS", b"FPE", b"", b"USR1", b"SEGV", b"USR2",
-    b"PIPE", b"ALRM", b"TERM", b"STKFLT", b"CHLD", b"CONT", b"", b"TSTP", b"TTIN", b"TTOU", b"URG", b"XCPU",
-    b"XFSZ", b"VTALRM", b"PROF", b"WINCH", b"IO", b"PWR", b"SYS",
-];
-
-/// A signal by name, with or without `SIG`, by `RTMIN+n`, or by number. KILL (9) and STOP (19) cannot be caught and are none.
+/// A signal by name, with or without `SIG`, by `RTMIN+n`, or by number. KILL and STOP cannot be caught and are none.
 fn signal_number(text: &[u8]) -> Option<u32> {
     /// What libcs call SIGRTMIN: two are left to them.
     const RTMIN: u32 = 34;
@@ -175,12 +167,12 @@ fn signal_number(text: &[u8]) -> Option<u32> {
     let number = match name.strip_prefix(b"RTMIN") {
         Some(b"") => RTMIN,
         Some(more) => RTMIN.checked_add(decimal(more.strip_prefix(b"+")?)?)?,
-        None => match NAMES.iter().position(|known| !known.is_empty() && *known == name) {
-            Some(number) => number as u32,
+        None => match (1..).zip(signal::NAMES).find(|(_, known)| known.as_bytes() == name) {
+            Some((number, _)) => number,
             None => decimal(name)?,
         },
     };
-    ((1..=signal::SIGNALS).contains(&number) && number != 9 && number != 19).then_some(number)
+    ((1..=signal::SIGNALS).contains(&number) && !matches!(number, sig::KILL | sig::STOP)).then_some(number)
 }
 
 fn decimal(text: &[u8]) -> Option<u32> {

@@ -9,10 +9,10 @@ use crate::report::Report;
 use crate::sink::Sink;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use sys::process;
-use sys::signal::{self, Action, Info, SIGNALS, UContext, sa};
+use sys::signal::{self, Action, Info, SIGNALS, UContext, sa, sig};
 
-/// The signals of faults: ILL, BUS, FPE, SEGV.
-const FAULTS: [u32; 4] = [4, 7, 8, 11];
+/// The signals of faults.
+const FAULTS: [u32; 4] = [sig::ILL, sig::BUS, sig::FPE, sig::SEGV];
 
 /// What is being written, if anything is.
 static SINK: AtomicPtr<Sink> = AtomicPtr::new(core::ptr::null_mut());
@@ -40,7 +40,7 @@ pub fn guard(actions: &mut [Action; SIGNALS as usize]) {
         // SAFETY: the handler does not return.
         let _ = unsafe { signal::set_action(number, &ours) };
         // A fault whose signal is blocked ends the process without asking anybody.
-        blocked &= !(1 << (number - 1));
+        blocked &= !signal::bit(number);
     }
     let _ = signal::set_mask(blocked);
 }

@@ -14,7 +14,7 @@ use image::format::{NONE, Pending, Thread};
 use image::number::{take_decimal, take_hex};
 use sys::fd::{self, open_flag};
 use sys::line::Line;
-use sys::signal::{self, Info};
+use sys::signal::{self, Info, bit, sig};
 use sys::{Errno, process, thread};
 
 /// Number of pending signals that can be saved.
@@ -127,7 +127,6 @@ fn status(path: &[u8]) -> Result<Wanted, Failure> {
 
 /// Takes the signals of this thread.
 pub fn take(tid: u32, wanted: Wanted) {
-    let bit = |number: u32| 1u64 << (number - 1);
     let mut own = wanted.own;
     while own != 0 {
         let Some((number, info)) = next(own) else { break };
@@ -170,9 +169,7 @@ fn add(by: u32, is_shared: bool, info: Info) -> bool {
 /// Drops what writes of our own have raised in this thread: on a pipe without a reader, beyond the limit of file sizes. `before` is what was pending
 /// before them.
 pub fn drop_ours(before: u64) {
-    const SIGPIPE: u64 = 1 << 12;
-    const SIGXFSZ: u64 = 1 << 24;
-    let set = (SIGPIPE | SIGXFSZ) & !before;
+    let set = (bit(sig::PIPE) | bit(sig::XFSZ)) & !before;
     while set != 0 && signal::take(set).is_ok() {}
 }
 

@@ -1,6 +1,7 @@
 //! The process and its attributes.
 
 use crate::call::sc;
+use crate::signal::sig;
 use crate::{Errno, Result};
 
 /// getpid(2). Never cached: the target forks.
@@ -283,11 +284,10 @@ const _: () = assert!(size_of::<CloneArgs>() == 88);
 ///
 /// As fork(2) in a program with threads: the child uses only what is async-signal-safe.
 pub unsafe fn fork_as(pid: Option<u32>) -> Result<u32> {
-    const SIGCHLD: u64 = 17;
     let id = pid.unwrap_or(0);
     let set_tid = if pid.is_some() { &raw const id as u64 } else { 0 };
     let set_tid_size = u64::from(pid.is_some());
-    let args = CloneArgs { exit_signal: SIGCHLD, set_tid, set_tid_size, ..CloneArgs::default() };
+    let args = CloneArgs { exit_signal: u64::from(sig::CHLD), set_tid, set_tid_size, ..CloneArgs::default() };
     // SAFETY: the kernel reads the arguments; without CLONE_VM the child goes on with a copy of this very stack.
     unsafe { sc!(clone3, &raw const args, size_of::<CloneArgs>()) }.map(|pid| pid as u32)
 }
@@ -405,10 +405,9 @@ pub fn set_name(name: &[u8]) {
 
 /// Ends the process by SIGKILL: nothing of it runs any more.
 pub fn kill_self() -> ! {
-    const SIGKILL: u32 = 9;
     loop {
         // SAFETY: no memory is involved; the signal cannot be blocked.
-        let _ = unsafe { sc!(kill, pid(), SIGKILL) };
+        let _ = unsafe { sc!(kill, pid(), sig::KILL) };
     }
 }
 
@@ -447,7 +446,7 @@ pub fn capabilities() -> Result<u64> {
 /// kill(2) with SIGKILL.
 pub fn kill(pid: u32) {
     // SAFETY: no memory is involved.
-    let _ = unsafe { sc!(kill, pid, 9) };
+    let _ = unsafe { sc!(kill, pid, sig::KILL) };
 }
 
 /// execve(2). Comes back only with an error.

@@ -8,6 +8,39 @@ pub const SIGNALS: u32 = 64;
 /// Size of the kernel's signal set in bytes.
 const SET_BYTES: usize = 8;
 
+/// Signals by their numbers (arch/x86/include/uapi/asm/signal.h).
+pub mod sig {
+    #![allow(missing_docs)]
+    pub const HUP: u32 = 1;
+    pub const INT: u32 = 2;
+    pub const QUIT: u32 = 3;
+    pub const ILL: u32 = 4;
+    pub const BUS: u32 = 7;
+    pub const FPE: u32 = 8;
+    pub const KILL: u32 = 9;
+    pub const SEGV: u32 = 11;
+    pub const USR2: u32 = 12;
+    pub const PIPE: u32 = 13;
+    pub const CHLD: u32 = 17;
+    pub const CONT: u32 = 18;
+    pub const STOP: u32 = 19;
+    pub const TSTP: u32 = 20;
+    pub const XFSZ: u32 = 25;
+    pub const WINCH: u32 = 28;
+}
+
+/// The names of the signals from 1 on, without their `SIG`. The rest are real-time signals, which have none.
+pub const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// A signal's bit in the kernel's signal sets: the first signal has the lowest.
+pub const fn bit(signal: u32) -> u64 {
+    1 << (signal.wrapping_sub(1) & 63)
+}
+
 /// `struct sigaction` of the kernel (arch/x86/include/uapi/asm/signal.h).
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
