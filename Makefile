@@ -3,7 +3,7 @@
 # make check      everything that must hold before a change lands; what .ci/run runs
 # make check-programs  the tests of programs that come in large packages: java, node, go, numpy; installs them
 # make audit      the annotated trace of a save and a restart
-# make soak       saves and restarts at random moments; SOAK_SECONDS=600 for longer
+# make soak       saves, restarts and kills at random moments; SOAK_SECONDS=600 for longer
 # make faults     every system call of a save and a restart fails in every way, and is the last one: half an hour
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers

@@ -1,5 +1,6 @@
 //! A short soak; `make soak` runs longer ones.
 
+use harness::killed::{VICTIMS, Victim};
 use harness::soak::{Random, SUBJECTS, Subject};
 
 /// Forty random moments of each program.
@@ -14,5 +15,19 @@ fn random_moments() {
     }
     for subject in subjects {
         subject.end();
+    }
+}
+
+/// A dozen kills of each program while it is saved.
+#[test]
+fn sigkill_at_random_times_leaves_a_whole_image() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for victim in VICTIMS {
+        let mut victim = Victim::start(victim);
+        for _ in 0..12 {
+            victim.strike(&mut random);
+        }
+        let name = victim.name;
+        println!("{name}: {}", victim.end());
     }
 }

@@ -15,6 +15,7 @@ mod artifact;
 pub mod audit;
 pub mod faults;
 mod image;
+pub mod killed;
 mod place;
 mod process;
 mod program;

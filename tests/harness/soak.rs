@@ -20,6 +20,14 @@ impl Random {
     }
 }
 
+/// Passes so many microseconds on the CPU: a sleep would be woken at a moment of the kernel's choice.
+pub fn spin(micros: u64) {
+    let until = Instant::now() + Duration::from_micros(micros);
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}
+
 /// One program that is saved, killed and restarted again and again.
 pub struct Subject {
     name: &'static str,
@@ -47,11 +55,7 @@ impl Subject {
     /// A random moment, a save, a kill, and a restart.
     pub fn pair(&mut self, random: &mut Random) {
         let mut process = self.process.take().expect("a running process");
-        // On the CPU: a sleep would be woken at a moment of the kernel's choice.
-        let until = Instant::now() + Duration::from_micros(random.below(3000));
-        while Instant::now() < until {
-            std::hint::spin_loop();
-        }
+        spin(random.below(3000));
         let image = process.save();
         process.kill();
         self.process = Some(image.restart());

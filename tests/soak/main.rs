@@ -1,24 +1,36 @@
-//! `make soak`: saves and restarts programs at random moments for as many seconds as asked, in turn, and counts the pairs.
+//! `make soak`: saves and restarts programs at random moments for as many seconds as asked, in turn, and counts the pairs; in between, SIGKILL strikes at
+//! random moments of saves, and is counted too.
 
+use harness::killed::{VICTIMS, Victim};
 use harness::soak::{Random, SUBJECTS, Subject};
 use std::time::{Duration, Instant};
 
+const USAGE: &str = "usage: soak [SECONDS [SEED [WORD]]]: WORD is part of the names of what is wanted";
+
 fn main() {
     let mut args = std::env::args().skip(1);
-    let seconds: u64 = args.next().map_or(60, |text| text.parse().expect("usage: soak [SECONDS] [SEED]"));
-    let seed: u64 =
-        args.next().map_or(0x9e37_79b9_7f4a_7c15, |text| text.parse().expect("usage: soak [SECONDS] [SEED]"));
+    let mut number = |default: u64| args.next().map_or(default, |text| text.parse().expect(USAGE));
+    let (seconds, seed) = (number(60), number(0x9e37_79b9_7f4a_7c15));
+    let word = args.next().unwrap_or_default();
     let mut random = Random(seed.max(1));
     let start = Instant::now();
-    let mut subjects: Vec<Subject> = SUBJECTS.map(Subject::start).into();
+    let names = SUBJECTS.into_iter().filter(|name| name.contains(&word));
+    let mut subjects: Vec<Subject> = names.map(Subject::start).collect();
+    let victims = VICTIMS.into_iter().filter(|(name, ..)| name.contains(&word));
+    let mut victims: Vec<Victim> = victims.map(Victim::start).collect();
+    assert!(subjects.len() + victims.len() > 0, "{USAGE}");
     let mut told = 0;
     while start.elapsed() < Duration::from_secs(seconds) {
-        let which = random.below(subjects.len() as u64) as usize;
-        subjects[which].pair(&mut random);
+        let which = random.below((subjects.len() + victims.len()) as u64) as usize;
+        match subjects.get_mut(which) {
+            Some(subject) => subject.pair(&mut random),
+            None => victims[which - subjects.len()].strike(&mut random),
+        }
         let pairs: usize = subjects.iter().map(|subject| subject.pairs).sum();
-        if pairs >= told + 500 {
-            told = pairs;
-            println!("{pairs} pairs in {} s", start.elapsed().as_secs());
+        let kills: usize = victims.iter().map(|victim| victim.kills.count()).sum();
+        if pairs + kills >= told + 500 {
+            told = pairs + kills;
+            println!("{pairs} pairs and {kills} kills in {} s", start.elapsed().as_secs());
         }
     }
     let mut total = 0;
@@ -27,5 +39,12 @@ fn main() {
         println!("{name:<10} {pairs:>6} pairs of a save and a restart, nothing wrong");
         total += pairs;
     }
-    println!("{total} pairs in {} s", start.elapsed().as_secs());
+    let mut killed = 0;
+    for victim in victims {
+        let name = victim.name;
+        let kills = victim.end();
+        println!("{name}: {kills}");
+        killed += kills.count();
+    }
+    println!("{total} pairs and {killed} kills in {} s", start.elapsed().as_secs());
 }
