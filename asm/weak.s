@@ -1,6 +1,7 @@
 # Addresses of symbols that the program's libc may have. Weak: without them (another libc, another version) the slot is zero.
 
         .weak   __environ
+        .weak   getauxval
         .weak   __rseq_offset
         .weak   __rseq_size
 
@@ -12,6 +13,12 @@
         .size   ckpt_environ, 8
 ckpt_environ:
         .quad   __environ                       # char ***: glibc and musl
+        .globl  ckpt_getauxval
+        .hidden ckpt_getauxval
+        .type   ckpt_getauxval, @object
+        .size   ckpt_getauxval, 8
+ckpt_getauxval:
+        .quad   getauxval                       # unsigned long (*)(unsigned long): glibc 2.16, musl 1.1.0
         .globl  ckpt_rseq_offset
         .hidden ckpt_rseq_offset
         .type   ckpt_rseq_offset, @object

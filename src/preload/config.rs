@@ -2,9 +2,11 @@
 //!
 //! `CKPT_IMAGE`, `CKPT_SIGNAL` and `CKPT_FOREGROUND`; libckpt(7) describes them. A bad value is one line on stderr and the default.
 
+use crate::process::auxv_value;
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use sys::descriptor::{poll_event, poll_now};
+use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::signal::{self, sig};
 
@@ -53,6 +55,8 @@ pub fn get() -> &'static Config {
 unsafe extern "C" {
     /// `&environ` of the program's libc, or null.
     static ckpt_environ: *const *const *const c_char;
+    /// `getauxval` of the program's libc, if it has one.
+    static ckpt_getauxval: Option<unsafe extern "C" fn(u64) -> u64>;
 }
 
 /// The program's environment as it is now, for execve(2).
@@ -61,25 +65,21 @@ pub fn environment() -> *const *const c_char {
     unsafe { ckpt_environ.as_ref() }.map_or(core::ptr::null(), |environ| *environ)
 }
 
-/// Reads the environment. Returns false in a program that gained privileges at exec (`AT_SECURE`), which is left alone.
+/// Reads the environment. Returns false in a program that gained privileges at exec, which is left alone: nothing else is done then.
 ///
 /// # Safety
 ///
 /// Called by the constructor, before anything else of this crate.
 pub unsafe fn read() -> bool {
+    if is_secure() {
+        return false;
+    }
     // SAFETY: nobody else holds a reference yet.
     let config = unsafe { &mut *CONFIG.0.get() };
-    // SAFETY: the dynamic linker has filled in the slot: the address of the libc's variable, or zero.
-    let Some(&environ) = (unsafe { ckpt_environ.as_ref() }) else { return true };
-    if environ.is_null() {
-        return true;
-    }
-    let mut entry = environ;
-    loop {
+    let mut entry = environment();
+    while !entry.is_null() {
         // SAFETY: the environment is an array of strings that ends with a null pointer.
         let text = unsafe { *entry };
-        // SAFETY: at most one behind the null, which is the auxiliary vector.
-        entry = unsafe { entry.add(1) };
         if text.is_null() {
             break;
         }
@@ -88,26 +88,38 @@ pub unsafe fn read() -> bool {
         if let Some(value) = text.strip_prefix(b"CKPT_") {
             config.set(value);
         }
+        // SAFETY: this was not the last one.
+        entry = unsafe { entry.add(1) };
     }
-    // SAFETY: at the start of a program the auxiliary vector follows the environment (man 3 getauxval).
-    !unsafe { is_secure(entry.cast()) }
+    true
 }
 
-/// Whether `AT_SECURE` is set in an auxiliary vector.
+/// `AT_SECURE` of getauxval(3).
+const AT_SECURE: u64 = 23;
+
+/// Whether the program gained privileges at exec: by a set-user-ID or set-group-ID bit, or by capabilities of its file.
 ///
-/// # Safety
-///
-/// `auxv` is one: pairs of words up to a zero.
-unsafe fn is_secure(mut auxv: *const [u64; 2]) -> bool {
-    const AT_SECURE: u64 = 23;
-    loop {
-        // SAFETY: the vector has not ended yet.
-        match unsafe { *auxv } {
-            [0, _] => return false,
-            [AT_SECURE, value] => return value != 0,
-            // SAFETY: the entry was not the last one.
-            _ => auxv = unsafe { auxv.add(1) },
-        }
+/// The libc knows. What the kernel put behind the environment is not to be found from here: a constructor that ran before this one
+/// may have called setenv(3), and the environment is somewhere else since.
+fn is_secure() -> bool {
+    // SAFETY: the dynamic linker has filled in the slot: the address of the libc's function, or zero.
+    match unsafe { ckpt_getauxval } {
+        // SAFETY: getauxval(3) looks into a table of the dynamic linker's, which is there before any constructor.
+        Some(getauxval) => unsafe { getauxval(AT_SECURE) != 0 },
+        None => is_secure_by_proc(),
+    }
+}
+
+/// The same of a program without a libc. One that cannot be looked at is left alone.
+fn is_secure_by_proc() -> bool {
+    let flags = open_flag::RDONLY | open_flag::CLOEXEC;
+    let Ok(file) = fd::open_at(fd::AT_FDCWD, b"/proc/self/auxv\0", flags, 0) else { return true };
+    let mut vector = [0; 1024];
+    let len = fd::read(file, &mut vector);
+    let _ = fd::close(file);
+    match len.ok().and_then(|len| vector.get(..len)) {
+        Some(vector) if !vector.is_empty() => auxv_value(vector, AT_SECURE) != 0,
+        _ => true,
     }
 }
 

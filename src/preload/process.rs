@@ -153,7 +153,7 @@ fn memory_map(scratch: &mut Scratch) -> Result<MemoryMap, Stop> {
 
 const AT_HWCAP2: u64 = 26;
 
-fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
+pub fn auxv_value(auxv: &[u8], wanted: u64) -> u64 {
     let mut words = auxv.chunks_exact(16).map(|pair| (read::<u64>(pair, 0), read::<u64>(pair, 8)));
     words.find(|(kind, _)| *kind == Some(wanted)).and_then(|(_, value)| value).unwrap_or(0)
 }

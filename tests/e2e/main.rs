@@ -22,6 +22,7 @@ mod messages;
 mod obstacles;
 mod pid;
 mod plan;
+mod privileges;
 mod process;
 mod programs;
 mod quiet;

@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nm", "binutils"),
     ("objdump", "binutils"),
     ("readelf", "binutils"),
+    ("setcap", "libcap2-bin"),
     ("setpriv", "util-linux"),
     ("su", "util-linux"),
     ("vim.basic", "vim"),
