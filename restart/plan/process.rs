@@ -135,7 +135,12 @@ impl<'a> Builder<'a, '_> {
 
     fn prctls(&mut self) -> Result<'a, ()> {
         let process = *self.inputs.image.process();
-        self.prctl(pr::SET_THP_DISABLE, process.thp_disable)?;
+        // What the kernel tells is a flag of whether, and those that refine it (Linux 6.18); it wants them apart.
+        let (disable, flags) = (process.thp_disable & 1, process.thp_disable & !1);
+        self.early(Op::zero(
+            Sysno::prctl,
+            [u64::from(pr::SET_THP_DISABLE), u64::from(disable), u64::from(flags)],
+        ))?;
         for (option, value) in [
             (pr::SET_CHILD_SUBREAPER, process.subreaper),
             (pr::SET_KEEPCAPS, process.keepcaps),

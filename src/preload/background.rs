@@ -22,6 +22,9 @@ use sys::line::Line;
 use sys::signal::{bit, sig};
 use sys::{process, time};
 
+/// What the helper, but not the writer, says of a failure goes there.
+const STANDARD_ERROR: i32 = 2;
+
 /// The last writer of this process, and the second of `CLOCK_BOOTTIME` at which it was started.
 static LAST_PID: AtomicU32 = AtomicU32::new(0);
 static LAST_START: AtomicI64 = AtomicI64::new(0);
@@ -42,7 +45,7 @@ pub fn write(
     crash::watch(&mut sink, report);
     let in_background = !wants_foreground(job, snapshot);
     let [file, dir] = sink.descriptors();
-    let needed = [2, file, dir, report.fd, report.target];
+    let needed = [STANDARD_ERROR, file, dir, report.fd, report.target];
     if in_background {
         keep_only(&needed);
         if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
@@ -148,7 +151,9 @@ fn start(
     if child == 0 {
         orders.close_writer();
         answers.close_reader();
-        let _ = fd::close(2);
+        if has_standard_error(snapshot) {
+            let _ = fd::close(STANDARD_ERROR);
+        }
         let mut order = orders.hear();
         if order == Some(FETCH) {
             let fetched = special.fetch(snapshot, scratch).is_ok();
@@ -197,6 +202,11 @@ fn start(
     }
     report.target_runs();
     Ok(if orders.say(WRITE) { Ok(()) } else { writer_died(sink) })
+}
+
+/// Whether number 2 is the target's: in the table of a target that has closed it, it may be one of the descriptors that the writer needs.
+fn has_standard_error(snapshot: &Snapshot) -> bool {
+    snapshot.descriptors.iter().any(|descriptor| descriptor.number == STANDARD_ERROR as u32)
 }
 
 /// Asked when the target's memory has been read: a process that is killed changes it as it ends (its tid address, its robust list), and what was

@@ -129,3 +129,25 @@ fn the_restarter_raises_its_own_limit_of_descriptors() {
         image.restart_by(limited(64, 4096)).passes();
     }
 }
+
+/// The numbers that it does not use are the helper's and the writer's meanwhile.
+#[test]
+fn a_program_that_has_closed_its_standard_streams_is_saved() {
+    for user in User::each() {
+        for closed in [&[0][..], &[2], &[0, 2]] {
+            let place = Place::new(user);
+            let mut command = place.command_for(&Program::victim("signal_state"));
+            command.stdout(place.output("out")).stderr(place.output("err"));
+            // SAFETY: close(2) between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    closed.iter().for_each(|number| _ = libc::close(*number));
+                    Ok(())
+                });
+            }
+            let mut process = Process::spawn(&place, command);
+            process.ready();
+            process.generations(2).passes();
+        }
+    }
+}

@@ -243,6 +243,52 @@ fn pipes_to_others_on_0_and_1_are_those_of_the_restarter() {
     }
 }
 
+/// As a service manager starts a program: standard error is a file that only root may open.
+#[test]
+fn output_that_somebody_else_opened_is_the_restarters() {
+    if User::ordinary() == User::Myself {
+        return; // nobody else's file to be had
+    }
+    let place = Place::new(User::ordinary());
+    let open = || {
+        let file = fs::File::options().create(true).append(true).open(place.file("theirs")).unwrap();
+        file.set_permissions(PermissionsExt::from_mode(0o600)).unwrap();
+        file
+    };
+    let mut command = place.command_for(&Program::victim("fd_standard"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(open());
+    let mut talker = Talker::new(|| Process::spawn(&place, command));
+    talker.hears("ready\n");
+    for generation in 0..3 {
+        talker.say("one\n");
+        talker.hears("out one\n");
+        let image = talker.process.save();
+        talker.process.kill();
+        talker = Talker::new(|| {
+            let mut command = image.command::<&str>([]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(open());
+            image.restart_by(command)
+        });
+        assert_eq!(talker.process.generation(), generation + 1);
+    }
+    talker.say("quit\n");
+    assert_eq!(talker.process.finish().code(), 0);
+    assert_eq!(place.text("theirs"), "err one\n".repeat(3));
+
+    // What it reads is another matter: the restarter's own need not be the same.
+    place.write("input", b"");
+    fs::set_permissions(place.file("input"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(place.file("input"), Some(0), Some(0)).unwrap();
+    let mut command = place.command_for(&Program::victim("forks"));
+    command.stdin(fs::File::open(place.file("input")).unwrap());
+    command.stdout(place.output("out")).stderr(place.output("err"));
+    let mut process = Process::spawn(&place, command);
+    process.ready();
+    let said = process.try_save().err().expect("a save");
+    assert!(said.contains("descriptor 0 is a file that may not be opened again"), "{said}");
+    process.passes_in_spite_of_a_line();
+}
+
 #[test]
 fn standard_streams_can_be_redirected_at_the_restart() {
     let place = Place::new(User::ordinary());

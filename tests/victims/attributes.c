@@ -52,7 +52,11 @@ int main(void)
     must(prctl(PR_SET_PDEATHSIG, SIGRTMIN + 3));
     must(prctl(PR_SET_CHILD_SUBREAPER, 1));
     must(prctl(PR_SET_TIMERSLACK, 123456));
-    must(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
+    int thp_disable = 1 | 1 << 1; /* PR_THP_DISABLE_EXCEPT_ADVISED, of Linux 6.18 */
+    if (prctl(PR_SET_THP_DISABLE, 1, thp_disable & ~1, 0, 0) < 0) {
+        thp_disable = 1;
+        must(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
+    }
     must(personality(ADDR_NO_RANDOMIZE | UNAME26));
     check_equal(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0), 0);
     put("/proc/self/oom_score_adj", "321");
@@ -88,7 +92,7 @@ int main(void)
     must(prctl(PR_GET_CHILD_SUBREAPER, &value));
     check_equal(value, 1);
     check_equal(prctl(PR_GET_TIMERSLACK), 123456);
-    check_equal(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), 1);
+    check_equal(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), thp_disable);
     check_equal(personality(0xffffffff), ADDR_NO_RANDOMIZE | UNAME26);
     check_equal(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0), 0);
     check_equal(number_in("/proc/self/oom_score_adj", 10), 321);

@@ -37,7 +37,13 @@ pub fn describe(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Open
     }
     if let Path::Same = look(table, number, file, stat) {
         file.kind = if is_directory { file_kind::DIRECTORY } else { file_kind::REGULAR };
-        return may_open(table, file, stat).map_err(refuse);
+        return match may_open(table, file, stat) {
+            Err(_) if is_output(number, file) && !is_directory => {
+                file.kind = file_kind::STANDARD;
+                Ok(())
+            }
+            result => result.map_err(refuse),
+        };
     }
     if is_directory {
         return Err(refuse(refused("a directory that was removed or cannot be reached by its path")));
@@ -114,6 +120,12 @@ fn may_open(table: &Table<'_>, file: &OpenFile, stat: &Stat) -> Result<(), Kind>
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the process only writes to a file, as a standard stream: if whoever started the process opened it (a service manager, or root before it became
+/// the user), whoever restarts it will have done the same.
+fn is_output(number: u32, file: &OpenFile) -> bool {
+    number <= 2 && file.flags & open_flag::ACCMODE == open_flag::WRONLY
 }
 
 /// Whether a file is one of /proc that follows the process: its path is made one of `/proc/self` then, because the process will have
