@@ -24,34 +24,59 @@ fn tests() -> BTreeSet<String> {
     tests
 }
 
-/// Checks that the last columns of the tables in `text`, which is of `document`, name tests.
+/// Checks that the last columns of the tables in `text`, which is of `document`, name tests or files of them, at least so many.
 #[track_caller]
-fn names_tests(document: &str, text: &str) {
+fn names_tests(document: &str, text: &str, least: usize) {
     let tests = tests();
-    let is_head =
-        |line: &str| ["| ---", "| state ", "| program "].iter().any(|start| line.starts_with(start));
+    let heads = ["| ---", "| state ", "| program ", "| case ", "| promise "];
+    let is_head = |line: &str| heads.iter().any(|start| line.starts_with(start));
     let named: Vec<&str> = text
         .lines()
         .filter(|line| line.starts_with("| ") && !is_head(line))
         .filter_map(|line| line.strip_suffix('|')?.rsplit(" | ").next())
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .collect();
-    assert!(named.len() > 20, "{named:?}");
+    assert!(named.len() >= least, "{named:?}");
     for name in named {
-        assert!(tests.contains(name), "{document} names {name}, which is no test");
+        let exists = tests.contains(name) || name.contains('/') && root().join(name).exists();
+        assert!(exists, "{document} names {name}, which is no test");
     }
 }
 
 #[test]
 fn every_test_that_the_table_of_state_names_exists() {
-    names_tests("docs/state.md", &fs::read_to_string(root().join("docs/state.md")).unwrap());
+    names_tests("docs/state.md", &fs::read_to_string(root().join("docs/state.md")).unwrap(), 20);
 }
 
 #[test]
 fn every_test_that_the_table_of_programs_names_exists() {
     let text = fs::read_to_string(root().join("docs/programs.md")).unwrap();
     let (tried, _) = text.split_once("\n## A signal of its own").unwrap();
-    names_tests("docs/programs.md", tried);
+    names_tests("docs/programs.md", tried, 20);
+}
+
+/// The part of a document from one heading to the next.
+fn part(document: &str, heading: &str) -> String {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let (_, rest) = text.split_once(&format!("\n{heading}\n")).expect("the heading");
+    let end = rest.find("\n## ").expect("the next heading");
+    rest[..end].to_owned()
+}
+
+#[test]
+fn every_row_of_what_if_has_a_test() {
+    let part = part("ARCHITECTURE.md", "### What if");
+    let rows = part.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).count() - 1;
+    for row in part.lines().filter(|line| line.starts_with("| ")) {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(last.starts_with('`') || ["tests", "---"].contains(&last), "no test: {row}");
+    }
+    names_tests("ARCHITECTURE.md", &part, rows);
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    names_tests("docs/threat-model.md", &part("docs/threat-model.md", "## What is promised"), 8);
 }
 
 /// Every document: what is at the top, and the pages of the book.

@@ -35,3 +35,4 @@ mod threaded_programs;
 mod threads;
 mod timers;
 mod victims;
+mod what_if;

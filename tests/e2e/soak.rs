@@ -18,13 +18,13 @@ fn random_moments() {
     }
 }
 
-/// A dozen kills of each program while it is saved.
+/// Some kills of each program while it is saved.
 #[test]
 fn sigkill_at_random_times_leaves_a_whole_image() {
     let mut random = Random(0x1234_5678_9abc_def1);
     for victim in VICTIMS {
         let mut victim = Victim::start(victim);
-        for _ in 0..12 {
+        for _ in 0..8 {
             victim.strike(&mut random);
         }
         let name = victim.name;

@@ -4,11 +4,10 @@
 
 use crate::process::identity;
 use crate::soak::{Random, spin};
-use crate::{Artifact, Place, Process, Program, User, wait};
+use crate::{Artifact, Place, Process, Program, User, wait, waves};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 /// Who is killed.
@@ -114,7 +113,7 @@ impl Victim {
             _ => Whom::All,
         };
         process.send(Signal::SIGCONT);
-        let passes = self.passes(&place);
+        let passes = waves::passes(&place, 0);
         process.send(process.signal);
         let limit = self.usual.as_micros() as u64 * 3 / 2;
         if random.below(2) == 0 {
@@ -134,15 +133,15 @@ impl Victim {
         }
         // A writer that is left comes to its end by itself; so does the save that was asked for second.
         let ended = wait(|| {
-            let alone = others(&process).is_empty();
-            let idle = !lives || !is_asked(&process) && !process.blocks_all();
-            (alone && idle && others(&process).is_empty()).then_some(())
+            let alone = process.companions().is_empty();
+            let idle = !lives || !process.is_asked() && !process.blocks_all();
+            (alone && idle && process.companions().is_empty()).then_some(())
         });
         if ended.is_none() {
             process.fail("somebody is still at work");
         }
         if lives {
-            self.goes_on(&mut process);
+            waves::go_on(&mut process, self.threads);
         }
         let messages = place.text("err");
         let news = messages.get(said..).unwrap_or_default();
@@ -161,13 +160,11 @@ impl Victim {
 
         let image = process.image_of_save();
         process.kill();
-        for thread in 0..self.threads {
-            set_passes(&place, thread, 0);
-        }
+        waves::forget(&place);
         process = image.restart();
-        self.goes_on(&mut process);
+        waves::go_on(&mut process, self.threads);
         // It is not of an earlier moment than the save that was seen to be done.
-        let now = self.passes(&place);
+        let now = waves::passes(&place, 0);
         assert!(now > self.floor, "{}: an image of pass {now}, not of {} or later", self.name, self.floor);
         self.count(whom, struck, is_new, half);
         process.send(Signal::SIGSTOP);
@@ -187,35 +184,12 @@ impl Victim {
         kills.halves += usize::from(half);
     }
 
-    /// The first thread's passes, by its own account.
-    fn passes(&self, place: &Place) -> u64 {
-        passes(place, 0)
-    }
-
-    /// Waits until every thread has looked at all of its memory.
-    fn goes_on(&self, process: &mut Process) {
-        let place = process.place.clone();
-        let mut since = vec![None; self.threads];
-        process.until("two more passes", |_| {
-            for (thread, since) in since.iter_mut().enumerate() {
-                let now = passes(&place, thread);
-                if now != 0 && since.is_none() {
-                    *since = Some(now);
-                }
-            }
-            since
-                .iter()
-                .enumerate()
-                .all(|(thread, since)| since.is_some_and(|n| passes(&place, thread) >= n + 2))
-        });
-    }
-
     /// Lets it end; it must have found nothing wrong. A save to which nothing happened leaves nothing of those that were killed.
     pub fn end(mut self) -> Kills {
         let mut process = self.process.take().expect("a running process");
         process.send(Signal::SIGCONT);
         process.save();
-        wait(|| others(&process).is_empty().then_some(())).expect("the end of the writer");
+        wait(|| process.companions().is_empty().then_some(())).expect("the end of the writer");
         let place = process.place.clone();
         assert!(!place.names().iter().any(|name| name.ends_with(".tmp")), "{:?}", place.names());
         process.go();
@@ -229,23 +203,6 @@ impl Victim {
     }
 }
 
-/// The place of a thread's passes in the control page.
-fn passes_at(thread: usize) -> u64 {
-    8 * (1 + thread as u64)
-}
-
-fn passes(place: &Place, thread: usize) -> u64 {
-    let mut word = [0; 8];
-    let control = fs::File::open(place.file("control")).unwrap();
-    control.read_exact_at(&mut word, passes_at(thread)).unwrap();
-    u64::from_ne_bytes(word)
-}
-
-fn set_passes(place: &Place, thread: usize, value: u64) {
-    let control = fs::File::options().write(true).open(place.file("control")).unwrap();
-    control.write_all_at(&value.to_ne_bytes(), passes_at(thread)).unwrap();
-}
-
 /// Kills; whether there was anybody.
 fn kill_them(process: &Process, whom: Whom) -> bool {
     let end = |pid: i32| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok();
@@ -256,29 +213,13 @@ fn kill_them(process: &Process, whom: Whom) -> bool {
                 fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ckpt-writer\n")
             };
             // Every one that there is: there may be two saves.
-            others(process).into_iter().filter(is_writer).map(end).fold(false, |any, one| any | one)
+            process.companions().into_iter().filter(is_writer).map(end).fold(false, |any, one| any | one)
         }
         Whom::All => {
             let killed = end(process.pid());
             // One of them may be about to make another.
-            while others(process).into_iter().map(end).fold(false, |any, one| any | one) {}
+            while process.companions().into_iter().map(end).fold(false, |any, one| any | one) {}
             killed
         }
     }
-}
-
-/// Whether a save was asked for that has not begun.
-fn is_asked(process: &Process) -> bool {
-    let pending = u64::from_str_radix(&process.status_line("ShdPnd"), 16).unwrap_or(0);
-    pending & 1 << (process.signal - 1) != 0
-}
-
-/// The helpers and writers of a process: whoever else works in its place.
-fn others(process: &Process) -> Vec<i32> {
-    let cwd = process.place.cwd();
-    let pids = fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| *pid != process.pid())
-        .filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|dir| dir == cwd))
-        .collect()
 }

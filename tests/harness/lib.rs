@@ -24,6 +24,7 @@ pub mod tracer;
 mod unharmed;
 mod user;
 mod wait;
+pub mod waves;
 
 pub use artifact::{Artifact, root};
 pub use image::Image;

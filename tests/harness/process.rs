@@ -190,6 +190,21 @@ impl Process {
         all
     }
 
+    /// Who else works in its place: the helpers and writers of its saves, and its children.
+    pub fn companions(&self) -> Vec<i32> {
+        let cwd = self.place.cwd();
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != self.pid)
+            .filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|dir| dir == cwd))
+            .collect()
+    }
+
+    /// Whether a signal that asks for a save has arrived and waits for its turn.
+    pub fn is_asked(&self) -> bool {
+        self.mask("ShdPnd").is_some_and(|pending| pending & 1 << (self.signal - 1) != 0)
+    }
+
     /// Whether it has ended by now.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()

@@ -122,6 +122,8 @@ pub struct Tracer {
     fault: Option<Fault>,
     /// Whether the bytes of writes are kept.
     pub keeps_bytes: bool,
+    /// Done before the first call of a kind.
+    pub first: Option<(Sysno, Box<dyn FnOnce()>)>,
 }
 
 /// ptrace(2) with plain numbers.
@@ -175,6 +177,7 @@ impl Tracer {
             trace: Trace::default(),
             fault: None,
             keeps_bytes: false,
+            first: None,
         }
     }
 
@@ -395,6 +398,9 @@ impl Tracer {
         let bytes = if self.keeps_bytes { written(pid, nr, args) } else { Vec::new() };
         self.trace.calls.push(Call { phase, nr, before, args, bytes, result: None });
         let index = Some(self.trace.calls.len() - 1);
+        if let Some((_, act)) = self.first.take_if(|(wanted, _)| *wanted == nr) {
+            act();
+        }
         let mut ending = Ending::AsItIs;
         if let Some(fault) = self.fault
             && (fault.phase, fault.nr, fault.before) == (phase, nr, before)

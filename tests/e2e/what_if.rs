@@ -1,0 +1,339 @@
+//! What two things at once come to: the table "What if" of ARCHITECTURE.md, where no other test looks at a row of it.
+//!
+//! The order of events is made, not hoped for: a save that stands still does so at a command that waits for a file, and a writer that is at work is
+//! stopped by SIGSTOP.
+
+use harness::tracer::{Tracer, stop_at_exec};
+use harness::{Image, Place, Process, Program, User, wait, waves};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use sys::Sysno;
+
+/// Notes each save in `begun`, and writes the images `image.1`, `image.2` ... as soon as there is a file `gate`.
+const GATED: &str =
+    "|echo >> begun; n=$(wc -l < begun); while ! test -e gate; do sleep 0.01; done; cat > image.$n";
+
+/// The victim `waves` as an ordinary user.
+fn waves(args: &[&str], env: &[(&str, &str)]) -> Process {
+    let mut program = Program::victim("waves").args(args);
+    for (name, value) in env {
+        program = program.env(name, value);
+    }
+    let mut process = Place::new(User::ordinary()).start(&program);
+    process.ready();
+    process
+}
+
+/// One that stands still while it is saved, until there is a file `gate`.
+fn gated(args: &[&str]) -> Process {
+    waves(args, &[("CKPT_FOREGROUND", "1"), ("CKPT_IMAGE", GATED)])
+}
+
+/// How many saves have begun.
+fn begun(place: &Place) -> usize {
+    place.text("begun").lines().count()
+}
+
+/// The image of this name.
+fn image(process: &mut Process, name: &str) -> Image {
+    process.image = name.into();
+    process.image_of_save()
+}
+
+/// Waits until nothing of a save is left to be done, and nobody but the program is there.
+#[track_caller]
+fn is_alone(process: &mut Process) {
+    process.until("the end of all saves", |this| {
+        !this.is_asked() && !this.blocks_all() && this.companions().is_empty()
+    });
+}
+
+/// Restarts an image, and looks at all that is in it: the passes before it was saved.
+#[track_caller]
+fn restarts(image: &Image, threads: impl IntoIterator<Item = usize> + Clone) -> u64 {
+    waves::forget(image.place());
+    let mut process = image.restart();
+    waves::threads_go_on(&mut process, threads.clone());
+    let first = threads.into_iter().next().unwrap_or(0);
+    let passes = waves::passes(image.place(), first);
+    process.kill();
+    passes
+}
+
+#[test]
+fn a_signal_during_the_stop_is_honoured_after_it() {
+    let mut process = gated(&[]);
+    let place = process.place.clone();
+    process.send(process.signal);
+    process.until("the stop", |this| begun(&place) == 1 && this.blocks_all());
+    let at_the_stop = waves::passes(&place, 0);
+    for _ in 0..3 {
+        process.send(process.signal);
+    }
+    assert!(process.is_asked());
+    assert_eq!(waves::passes(&place, 0), at_the_stop, "it does not stand still");
+    place.write("gate", b"");
+    process.until("the second save", |_| begun(&place) == 2);
+    is_alone(&mut process);
+    waves::go_on(&mut process, 1);
+    assert!(begun(&place) == 2 && place.text("err").is_empty(), "{}", place.text("err"));
+    let images = [image(&mut process, "image.1"), image(&mut process, "image.2")];
+    process.kill();
+    for image in images {
+        assert!(restarts(&image, 0..1) > at_the_stop);
+    }
+}
+
+#[test]
+fn threads_that_are_asked_at_once_save_one_after_the_other() {
+    let mut process = gated(&["threads"]);
+    let place = process.place.clone();
+    place.write("gate", b"");
+    waves::go_on(&mut process, 3);
+    // So that all of them enter the handler when it goes on.
+    process.send(Signal::SIGSTOP);
+    process.until("its stop", |this| this.status_line("State").starts_with('T'));
+    for entry in fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap() {
+        let tid: libc::pid_t = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        // SAFETY: no memory is involved.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, process.pid(), tid, process.signal) };
+        Errno::result(sent).unwrap();
+    }
+    process.send(Signal::SIGCONT);
+    process.until("three saves", |_| begun(&place) == 3);
+    process
+        .until("the end of the third", |this| this.companions().is_empty() && place.file("image.3").exists());
+    waves::go_on(&mut process, 3);
+    assert!(begun(&place) == 3 && place.text("err").is_empty(), "{}", place.text("err"));
+    let images = ["image.1", "image.2", "image.3"].map(|name| image(&mut process, name));
+    process.kill();
+    for image in images {
+        restarts(&image, 0..3);
+    }
+}
+
+/// The writers of a process that are at work.
+fn writers(process: &Process) -> BTreeSet<i32> {
+    let is_writer =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ckpt-writer\n");
+    process.companions().into_iter().filter(is_writer).collect()
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// What tells an image from the one before it.
+fn inode(process: &Process) -> Option<u64> {
+    fs::metadata(process.place.file(&process.image)).ok().map(|file| file.ino())
+}
+
+/// Asks for a save, and stops its writer before it has given the image its name.
+#[track_caller]
+fn catch_writer(process: &mut Process) -> i32 {
+    for _ in 0..50 {
+        let before = inode(process);
+        process.send(process.signal);
+        let caught = wait(|| {
+            let found = writers(process).first().copied();
+            (found.is_some() || inode(process) != before).then_some(found)
+        });
+        if let Some(Some(pid)) = caught
+            && kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok()
+        {
+            let stopped = wait(|| match fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Ok(stat) if stat.contains(") T ") => Some(true),
+                Ok(stat) if !stat.contains(") Z ") => None,
+                _ => Some(false),
+            });
+            if stopped == Some(true) && inode(process) == before {
+                return pid;
+            }
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+        is_alone(process);
+    }
+    process.fail("no writer was caught at work")
+}
+
+#[test]
+fn a_later_writer_waits_for_an_earlier_one() {
+    let mut process = waves(&["large"], &[]);
+    let place = process.place.clone();
+    process.save();
+    let first = catch_writer(&mut process);
+    let before = inode(&process);
+    // The program runs on.
+    waves::go_on(&mut process, 1);
+    let passes = waves::passes(&place, 0);
+    process.send(process.signal);
+    process.until("a second writer that waits", |this| {
+        let second = writers(this).into_iter().find(|pid| *pid != first);
+        let call = |pid| fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        second.is_some_and(|pid| call(pid).split(' ').next() == Some(&(Sysno::poll as i32).to_string()))
+    });
+    assert_eq!(inode(&process), before, "the second image has its name already");
+    signal(first, Signal::SIGCONT);
+    is_alone(&mut process);
+    assert_ne!(inode(&process), before);
+    let image = process.image_of_save();
+    process.kill();
+    assert!(restarts(&image, 0..1) > passes, "the name holds the older image");
+}
+
+/// The program ends while its writer is at work.
+#[track_caller]
+fn ends_meanwhile(how: u64, output: &str) {
+    let mut process = waves(&["large"], &[]);
+    let place = process.place.clone();
+    let writer = catch_writer(&mut process);
+    assert_eq!(inode(&process), None);
+    let image = process.image_of_save();
+    waves::set(&place, how, 1);
+    let outcome = process.finish();
+    assert!(outcome.status.success() && place.text("out").ends_with(output), "{outcome:?}");
+    assert!(!image.path.exists());
+    signal(writer, Signal::SIGCONT);
+    wait(|| image.path.exists().then_some(())).expect("an image");
+    waves::set(&place, how, 0);
+    restarts(&image, 0..1);
+    assert_eq!(place.text("err"), "");
+}
+
+#[test]
+fn the_writer_goes_on_when_the_program_exits() {
+    ends_meanwhile(0, "PASS\n");
+}
+
+#[test]
+fn the_writer_goes_on_when_the_program_becomes_another() {
+    ends_meanwhile(waves::EXEC, "ready\n");
+}
+
+#[test]
+fn a_fork_while_the_writer_works_shares_nothing() {
+    let mut process = waves(&["large"], &[("CKPT_IMAGE", "image.%p")]);
+    let place = process.place.clone();
+    let parent = process.pid();
+    process.image = format!("image.{parent}").into();
+    let writer = catch_writer(&mut process);
+    waves::set(&place, waves::FORK, 1);
+    // The child counts as a thread.
+    waves::go_on(&mut process, 2);
+    let children = process.proc(&format!("task/{parent}/children"));
+    let child: i32 = children.trim().parse().unwrap();
+    signal(writer, Signal::SIGCONT);
+    process.until("the image of the parent", |this| inode(this).is_some());
+    let of_parent = process.image_of_save();
+    process.follow(child);
+    process.image = format!("image.{child}").into();
+    let of_child = process.save();
+    signal(child, Signal::SIGKILL);
+    process.follow(parent);
+    process.kill();
+    restarts(&of_parent, 0..1);
+    restarts(&of_child, 1..2);
+    assert_eq!(place.text("err"), "");
+}
+
+#[test]
+fn a_fault_in_the_writer_is_told_and_leaves_nothing() {
+    let mut process = waves(&["large"], &[]);
+    let place = process.place.clone();
+    process.save();
+    let writer = catch_writer(&mut process);
+    let before = inode(&process);
+    signal(writer, Signal::SIGBUS);
+    signal(writer, Signal::SIGCONT);
+    is_alone(&mut process);
+    waves::go_on(&mut process, 1);
+    is_told_of(&place);
+    assert_eq!(inode(&process), before);
+    let image = process.image_of_save();
+    process.kill();
+    restarts(&image, 0..1);
+}
+
+#[test]
+fn a_fault_in_the_helper_is_told_and_leaves_nothing() {
+    let mut process = gated(&[]);
+    let place = process.place.clone();
+    process.send(process.signal);
+    process.until("the stop", |_| begun(&place) == 1);
+    // The helper is a child of the program, and the command is one of the helper.
+    let pid = process.pid();
+    let children = process.proc(&format!("task/{pid}/children"));
+    signal(children.trim().parse().unwrap(), Signal::SIGSEGV);
+    waves::go_on(&mut process, 1);
+    is_told_of(&place);
+    place.write("gate", b"");
+    is_alone(&mut process);
+    process.passes_in_spite_of_a_line();
+}
+
+/// There is one line that says that there is no image, and nothing that is half of one.
+#[track_caller]
+fn is_told_of(place: &Place) {
+    let said = place.text("err");
+    assert!(said.starts_with("ckpt: not saved: ") && said.lines().count() == 1, "{said}");
+    assert!(!place.names().iter().any(|name| name.ends_with(".tmp")), "{:?}", place.names());
+}
+
+/// Replaced before each kind of call of a restart: from the one that opens it on, the old image restarts, else the new one; and each time all of it.
+#[test]
+fn an_image_that_is_replaced_while_it_restarts_is_one_of_both() {
+    let mut process = waves(&["old"], &[]);
+    let old = process.save().copy("old");
+    let place = process.place.clone();
+    process.kill();
+    let mut process = place.start(&Program::victim("waves").arg("new"));
+    process.ready();
+    let new = process.save().copy("new");
+    let image = process.image_of_save();
+    process.kill();
+
+    let restart = |first: Option<Sysno>| {
+        let copy = |image: &Image, name: &str| {
+            let copy = image.copy(&format!("{name}.copy"));
+            (copy.path, place.file(name))
+        };
+        let (from, to) = copy(&old, "myckpt");
+        fs::rename(from, to).unwrap();
+        let (from, to) = copy(&new, "myckpt");
+        let mut command = image.command::<&str>([]);
+        stop_at_exec(&mut command);
+        let mut process = Process::spawn(&place, command);
+        image.hand_on(&mut process);
+        let mut tracer = Tracer::begin(process.pid());
+        tracer.first = first.map(|first| {
+            let act: Box<dyn FnOnce()> = Box::new(move || fs::rename(from, to).unwrap());
+            (first, act)
+        });
+        waves::forget(&place);
+        let trace = tracer.restart(1, None);
+        if trace.hung || trace.ended {
+            process.fail("it was not restarted");
+        }
+        waves::go_on(&mut process, 1);
+        let arguments = process.proc("cmdline");
+        process.kill();
+        (trace.calls, arguments.contains("new"))
+    };
+    let (calls, _) = restart(None);
+    let mut kinds = Vec::new();
+    for call in calls {
+        if !kinds.contains(&call.nr) {
+            kinds.push(call.nr);
+        }
+    }
+    let are_new: Vec<bool> = kinds.iter().map(|nr| restart(Some(*nr)).1).collect();
+    let opened = are_new.iter().filter(|is_new| **is_new).count();
+    assert!(opened > 0 && kinds.len() > opened + 15, "{kinds:?} {are_new:?}");
+    assert!(are_new.iter().take(opened).all(|is_new| *is_new), "{kinds:?} {are_new:?}");
+    assert_eq!(place.text("restart.err"), "");
+}
