@@ -118,7 +118,7 @@ impl<'a> Loader<'a> {
             errno: AtomicU32::new(0),
         });
         // With `--lazy` there is much less to read than there is in the image.
-        let bytes = ops.iter().map(|op| op.expect as u64).sum();
+        let bytes = ops.iter().map(|op| op.expect).sum();
         let wanted = workers(self.jobs, self.workers as u32, bytes).min(self.workers).min(ops.len());
         let mut started = crew.iter_mut();
         let Some(first) = started.next() else { return Ok(()) };
