@@ -82,6 +82,13 @@ impl Tmux {
         assert!(found.is_some(), "no {text:?} on\n{}", self.screen(pane));
     }
 
+    /// Waits until the last line is a prompt: what is typed earlier may go to the program that is about to end.
+    #[track_caller]
+    fn waits_at(&self, pane: &Pane, prompt: &str) {
+        let found = wait(|| (self.screen(pane).trim_end().lines().last() == Some(prompt)).then_some(()));
+        assert!(found.is_some(), "no {prompt:?} at the end of\n{}", self.screen(pane));
+    }
+
     /// Waits until a program has a pane's terminal. Keys that are typed before that reach the shell that starts it.
     #[track_caller]
     fn runs(&self, pane: &Pane, name: &str) {
@@ -263,17 +270,24 @@ fn stand_in_is_a_job_like_any_other() {
         let restart = format!("{} --pid=keep {}", restarter.display(), image.path.display());
         tmux.types(&pane, &["PS1='> '", "Enter", &restart, "Enter"]);
         let stand_in = child(pane.pid, "myrestart");
-        child(stand_in, "bash");
+        let process = child(stand_in, "bash");
         tmux.types(&pane, &["one", "Enter"]);
         tmux.shows(&pane, "got one");
         tmux.types(&pane, &["C-z"]);
         tmux.shows(&pane, "[1]+  Stopped");
+        tmux.waits_at(&pane, ">");
         tmux.types(&pane, &["fg", "Enter"]);
-        tmux.shows(&pane, &restart[..20]);
+        // Not before the shell has left its line editor, in whose mode Enter ends no line: the line that `fg` shows is on the screen already.
+        assert!(
+            wait(|| (!stat(process)?.starts_with('T')).then_some(())).is_some(),
+            "{}",
+            tmux.screen(&pane)
+        );
         tmux.types(&pane, &["two", "Enter"]);
         tmux.shows(&pane, "got two");
         tmux.types(&pane, &["C-c"]);
         tmux.shows(&pane, "^C");
+        tmux.waits_at(&pane, ">");
         tmux.types(&pane, &["/bin/echo status $?", "Enter"]);
         tmux.shows(&pane, "status 130");
         tmux.types(&pane, &["exit", "Enter"]);
