@@ -15,7 +15,7 @@
 #       '----------------------'  nothing below: an alternate stack may have room for the frame and not for one byte more
 #
 # One thread leads a save, on ckpt_stack; it holds ckpt_leader. While it gathers the others (ckpt_gathering), each that
-# arrives, by whichever signal, parks on a slot of the leader's: a record at its start, a stack at its end.
+# arrives, by whichever signal, parks on a slot of the leader's: a stack with a record above it.
 
         .bss
         .p2align 12
@@ -251,9 +251,9 @@ ckpt_park_here:
         jae     1f                              # more threads than slots: the leader sees it and gives up
         shl     rax, {slot_shift}
         add     rax, [rip + ckpt_slot_base]     # rax = the slot
-        lea     rsp, [rax + {slot_size}]        # a stack of our own
+        lea     rsp, [rax + {slot_record}]      # the record at its end, and a stack of our own below
         mov     rdi, rbx
-        mov     rsi, rax
+        mov     rsi, rsp
         call    {park}                          # ckpt_park(&mut Arrival, &mut Slot)
         mov     rsp, rbx
         jmp     2f

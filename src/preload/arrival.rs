@@ -78,7 +78,7 @@ impl Arrival {
 /// Size of a stack on which a save runs, in bytes. The deepest path holds several buffers for lines of `/proc`, of 16 KiB each. What is never
 /// touched takes no memory.
 pub const STACK: usize = 256 * 1024;
-/// A slot has `1 << SLOT_SHIFT` bytes: a record and a stack.
+/// A slot has `1 << SLOT_SHIFT` bytes: a stack and a record.
 pub const SLOT_SHIFT: u32 = 13;
 
 /// Offset of the interrupted code's registers in an [`Arrival`].
@@ -113,7 +113,7 @@ global_asm!(
     role_leader = const ROLE_LEADER,
     role_parked = const ROLE_PARKED,
     slot_shift = const SLOT_SHIFT,
-    slot_size = const 1 << SLOT_SHIFT,
+    slot_record = const (1 << SLOT_SHIFT) - size_of::<crate::threads::Slot>(),
     stack_size = const STACK,
     sys_futex = const sys::Sysno::futex as i32,
     sys_rt_sigprocmask = const sys::Sysno::rt_sigprocmask as i32,

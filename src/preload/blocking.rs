@@ -205,7 +205,10 @@ pub fn program_registers(arrival: &Arrival) -> [u64; 18] {
 /// Called last in every thread that goes on, in the process that was saved (`restarted` is false) or in the new one: an interrupted call
 /// goes on as well.
 pub fn settle(arrival: &mut Arrival, restarted: bool) {
-    arrival.leave = leave::RETURN;
+    if arrival.leave != leave::RETURN {
+        // Not written without need: the page belongs to the writer's copy as well, and a thousand of them would have to be copied.
+        arrival.leave = leave::RETURN;
+    }
     let gregs = &arrival.user.gregs;
     let rip = gregs[greg::RIP];
     if gregs[greg::RAX] != INTERRUPTED {

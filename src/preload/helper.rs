@@ -14,6 +14,7 @@ use crate::arrival::Arrival;
 use crate::message::Failure;
 use crate::objects::{self, Contents, Source};
 use crate::pending::{self, Wanted};
+use crate::process::OwnProcess;
 use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
 use crate::thread::OwnState;
@@ -42,6 +43,8 @@ pub struct Job<'a> {
     pub arrival: &'a Arrival,
     /// What only the thread itself can ask the kernel.
     pub own: OwnState,
+    /// The same of the process.
+    pub process: OwnProcess,
     /// The target's process id.
     pub pid: u32,
     /// Its parent.
@@ -160,15 +163,21 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
     crate::resume::prepare();
-    let gathering = threads::count()
-        .and_then(|threads| if threads > 1 { Gathering::begin(threads).map(Some) } else { Ok(None) });
+    let (process, trouble) = match OwnProcess::ask() {
+        Ok(process) => (process, None),
+        Err(failure) => (OwnProcess::default(), Some(failure)),
+    };
+    let gathering = threads::count().and_then(|threads| {
+        if threads > 1 { Gathering::begin(own.tid, threads).map(Some) } else { Ok(None) }
+    });
     let (gathering, trouble) = match gathering {
-        Ok(gathering) => (gathering, None),
+        Ok(gathering) => (gathering, trouble),
         Err(failure) => (None, Some(failure)),
     };
     let mut job = Job {
         arrival,
         own,
+        process,
         pid: sysprocess::pid(),
         ppid: sysprocess::parent_pid(),
         dumpable: sysprocess::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),

@@ -5,7 +5,7 @@ use crate::pages::Pages;
 use crate::regions::Regions;
 use crate::scratch::Scratch;
 use crate::threads::STOP_SIGNAL;
-use crate::xstate;
+use crate::xstate::{self, Sets};
 use image::elf::{
     NT_AUXV, NT_FILE, NT_FPREGSET, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE, OWNER_CORE,
     OWNER_LINUX, Prpsinfo, Prstatus, UserRegs,
@@ -26,8 +26,9 @@ pub fn build(
 ) -> Result<usize, Full> {
     let mut notes = Notes::new(buf);
     notes.add(OWNER, note::HEAD, bytes_of(&Head::default()))?;
+    let sets = Sets::new(snapshot.process.xcr0);
     for thread in snapshot.threads.iter() {
-        standard_thread(&mut notes, snapshot, thread)?;
+        standard_thread(&mut notes, snapshot, thread, &sets)?;
         if thread.tid == snapshot.process.pid {
             standard_process(&mut notes, job, snapshot, scratch, regions)?;
         }
@@ -68,7 +69,12 @@ fn signal_actions(notes: &mut Notes<'_>, job: &Job) -> Result<(), Full> {
 }
 
 /// `NT_PRSTATUS` and the register areas of a thread.
-fn standard_thread(notes: &mut Notes<'_>, snapshot: &Snapshot, thread: &Thread) -> Result<(), Full> {
+fn standard_thread(
+    notes: &mut Notes<'_>,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    sets: &Sets,
+) -> Result<(), Full> {
     let process = &snapshot.process;
     let status = Prstatus {
         pr_sighold: thread.sigmask,
@@ -94,7 +100,7 @@ fn standard_thread(notes: &mut Notes<'_>, snapshot: &Snapshot, thread: &Thread) 
         let area =
             unsafe { core::slice::from_raw_parts(user.fpstate as *const u8, process.xstate_size as usize) };
         notes.begin(OWNER_LINUX, NT_X86_XSTATE)?;
-        xstate::push(notes, area, process.xcr0)?;
+        xstate::push(notes, area, sets)?;
         notes.end()?;
     }
     Ok(())

@@ -21,6 +21,27 @@ pub fn proc_has_number(own: u32) -> bool {
     link.ok().and_then(decimal) == Some(u64::from(own))
 }
 
+/// State that the kernel tells to the process only.
+#[derive(Clone, Copy, Default)]
+pub struct OwnProcess {
+    /// The interval timers: interval, then value, in seconds and microseconds.
+    itimers: [[i64; 4]; 3],
+    /// `PR_GET_CHILD_SUBREAPER`.
+    subreaper: u32,
+}
+
+impl OwnProcess {
+    /// Asks for it. Needs no descriptor.
+    pub fn ask() -> Result<Self, Failure> {
+        let subreaper = known("prctl", ask::prctl_stored(pr::GET_CHILD_SUBREAPER))? as u32;
+        let mut itimers = [[0; 4]; 3];
+        for (which, timer) in itimers.iter_mut().enumerate() {
+            *timer = known("getitimer", ask::interval_timer(which as u32))?;
+        }
+        Ok(Self { itimers, subreaper })
+    }
+}
+
 /// What must be asked while the target stands still; [`complete`] adds the rest.
 pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
     let len = ask::current_dir(scratch.room()).map_err(|errno| Failure::Ask("getcwd", errno))?;
@@ -40,7 +61,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         realtime: time(now(clock::REALTIME)),
         monotonic: time(now(clock::MONOTONIC)),
         boottime: time(now(clock::BOOTTIME)),
-        itimers: job.own.itimers.map(|[isec, ifrac, sec, frac]| Timer {
+        itimers: job.process.itimers.map(|[isec, ifrac, sec, frac]| Timer {
             interval: time([isec, ifrac]),
             value: time([sec, frac]),
         }),
@@ -48,7 +69,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         dumpable: job.dumpable,
         thp_disable: known("prctl", ask::prctl_value(pr::GET_THP_DISABLE))?,
         membarrier: known("membarrier", ask::membarrier(1 << 9))?,
-        subreaper: job.own.subreaper,
+        subreaper: job.process.subreaper,
         mdwe: known("prctl", ask::prctl_value(pr::GET_MDWE))?,
         tsc: known("prctl", ask::prctl_stored(pr::GET_TSC))? as u32,
         mce_kill: mce_kill()?,

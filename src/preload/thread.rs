@@ -28,12 +28,8 @@ pub struct OwnState {
     timerslack: u64,
     /// Its name, padded with NULs.
     pub comm: [u8; 16],
-    /// The interval timers: interval, then value, in seconds and microseconds.
-    pub itimers: [[i64; 4]; 3],
     /// Signals that are pending for it or for the process.
     pub pending: u64,
-    /// `PR_GET_CHILD_SUBREAPER`.
-    pub subreaper: u32,
     /// Why something of this is not known.
     trouble: Option<Failure>,
 }
@@ -54,14 +50,9 @@ impl OwnState {
         self.pdeathsig = known(PRCTL, process::prctl_stored(pr::GET_PDEATHSIG))? as u32;
         self.timerslack = u64::from(known(PRCTL, process::prctl_value(pr::GET_TIMERSLACK))?);
         self.pending = known("rt_sigpending", signal::pending())?;
-        self.subreaper = known(PRCTL, process::prctl_stored(pr::GET_CHILD_SUBREAPER))? as u32;
         // SAFETY: PR_GET_NAME stores 16 bytes.
         let named = unsafe { process::prctl(pr::GET_NAME, [self.comm.as_mut_ptr() as u64, 0, 0, 0]) };
-        known(PRCTL, named.map(drop))?;
-        for (which, timer) in self.itimers.iter_mut().enumerate() {
-            *timer = known("getitimer", process::interval_timer(which as u32))?;
-        }
-        Ok(())
+        known(PRCTL, named.map(drop))
     }
 
     /// The thread's entry in the table, with what others can ask of it.

@@ -7,6 +7,7 @@
 //! so that threads which block "every" signal take this one. Its action is ours during the gathering only. A thread that
 //! gets the libc's own signal 33 meanwhile sends it to itself again when it goes on.
 
+use crate::alike::Answers;
 use crate::arrival::{
     Arrival, SLOT_SHIFT, ckpt_gathering, ckpt_inside, ckpt_leader, ckpt_restorer, ckpt_slot_base, ckpt_slots,
     ckpt_stop, ckpt_taken,
@@ -33,13 +34,15 @@ const PATIENCE: u64 = 2_000_000_000;
 /// Marks our own signal 33 in its `si_value`.
 const MARK: u64 = 0x544f_5053_5450_4b43;
 
-/// A parked thread. Its stack is the rest of the slot.
-#[repr(C)]
+/// A parked thread: the end of its slot. The stack is below, so that one page does for both as a rule.
+#[repr(C, align(64))]
 pub struct Slot {
     /// Its arrival; null as long as it is on its way.
     pub arrival: *const Arrival,
     /// What it asked the kernel about itself.
     pub own: OwnState,
+    /// What it says of itself that must be the same in all threads.
+    pub answers: Answers,
     /// Set when the fields above are.
     parked: AtomicU32,
     /// 1 while there is a question about its signals.
@@ -87,29 +90,38 @@ impl Slot {
 
 /// The threads that a save has stopped.
 ///
-/// One mapping: the ids of parked threads by slot, the ids of signalled ones, and the slots from the next page on.
+/// One mapping: the ids of parked threads by slot, the ids of signalled ones, whether all have left, and the slots from the next page on.
 pub struct Gathering {
     base: u64,
     slots: u32,
     /// What signal 33 did before.
     pub action: Action,
+    /// What the leader says of itself.
+    pub leader: Answers,
+}
+
+/// Offset of the word that says whether all have left, in bytes.
+fn left_at(slots: u32) -> u64 {
+    u64::from(slots) * 8
 }
 
 /// Offset of the slots in the mapping, in bytes.
 fn tables_len(slots: u32) -> u64 {
-    (u64::from(slots) * 8).next_multiple_of(4096)
+    (left_at(slots) + size_of::<AtomicU32>() as u64).next_multiple_of(4096)
 }
 
 /// Number of threads of this process, without a descriptor: `/proc/self/task` has a link for each, and two of its own.
 pub fn count() -> Result<u32, Failure> {
-    fd::stat_at(fd::AT_FDCWD, b"/proc/self/task\0", true)
-        .map(|stat| (stat.nlink as u32).saturating_sub(2).max(1))
-        .map_err(|errno| Failure::Proc("/proc/self/task", errno))
+    count_in(b"/proc/self/task\0").map_err(|errno| Failure::Proc("/proc/self/task", errno))
+}
+
+fn count_in(path: &[u8]) -> sys::Result<u32> {
+    fd::stat_at(fd::AT_FDCWD, path, true).map(|stat| (stat.nlink as u32).saturating_sub(2).max(1))
 }
 
 impl Gathering {
-    /// Called by the leader of a process with `threads` threads: from now on whoever arrives parks.
-    pub fn begin(threads: u32) -> Result<Self, Failure> {
+    /// Called by the leader, thread `tid` of `threads`: from now on whoever arrives parks.
+    pub fn begin(tid: u32, threads: u32) -> Result<Self, Failure> {
         // Some may be born before all have stopped.
         let slots = threads.saturating_mul(2).saturating_add(64);
         let len = tables_len(slots) + (u64::from(slots) << SLOT_SHIFT);
@@ -119,6 +131,7 @@ impl Gathering {
         let base = unsafe { memory::mmap(0, len, prot::READ | prot::WRITE, flags, -1, 0) }
             .map_err(Failure::Scratch)?;
         let action = signal::action(STOP_SIGNAL).unwrap_or_default();
+        let this = Self { base, slots, action, leader: Answers::of_leader(tid, threads) };
         let ours = Action {
             handler: ckpt_stop as *const () as usize,
             flags: sa::SIGINFO | sa::RESTORER | sa::ONSTACK | sa::RESTART,
@@ -137,11 +150,10 @@ impl Gathering {
         }
         // SAFETY: `ckpt_stop` keeps everything that it interrupts.
         if let Err(errno) = unsafe { signal::set_action(STOP_SIGNAL, &ours) } {
-            let this = Self { base, slots, action };
             this.end(false);
             return Err(Failure::Ask("rt_sigaction", errno));
         }
-        Ok(Self { base, slots, action })
+        Ok(this)
     }
 
     /// The addresses that it occupies.
@@ -157,15 +169,18 @@ impl Gathering {
     }
 
     fn slot(&self, index: u32) -> &Slot {
-        let at = self.base + tables_len(self.slots) + (u64::from(index) << SLOT_SHIFT);
+        let next = self.base + tables_len(self.slots) + ((u64::from(index) + 1) << SLOT_SHIFT);
+        let at = next - size_of::<Slot>() as u64;
         // SAFETY: the mapping starts as zeros, which is a `Slot` that nobody has taken; it lives as long as `self`.
         unsafe { &*(at as *const Slot) }
     }
 
     /// Ids of parked threads by slot, zero where nobody has parked.
     fn parked_ids(&self) -> &[AtomicU32] {
+        // SAFETY: a static of the assembly.
+        let taken = unsafe { ckpt_taken.load(Ordering::Acquire) }.min(self.slots);
         // SAFETY: the first part of the mapping, which lives as long as `self`.
-        unsafe { core::slice::from_raw_parts(self.base as *const AtomicU32, self.slots as usize) }
+        unsafe { core::slice::from_raw_parts(self.base as *const AtomicU32, taken as usize) }
     }
 
     /// Ids of signalled threads, zero behind the last one. Only the helper uses it.
@@ -175,12 +190,26 @@ impl Gathering {
         unsafe { core::slice::from_raw_parts(start as *const AtomicU32, self.slots as usize) }
     }
 
+    /// 1 when the threads have left.
+    fn left(&self) -> &AtomicU32 {
+        // SAFETY: the third part of the mapping, which lives as long as `self`.
+        unsafe { &*((self.base + left_at(self.slots)) as *const AtomicU32) }
+    }
+
+    /// Called by the writer, in its copy of the process: lets the threads have the CPUs first, as long as that takes no time worth mentioning.
+    pub fn wait_until_left(&self) {
+        const PATIENCE: u64 = 20_000_000;
+        let _ = thread::futex_wait(self.left(), 0, PATIENCE);
+    }
+
     /// Called by the helper: stops every thread of `pid` but `leader`.
     pub fn stop(&self, pid: u32, leader: u32) -> Result<(), Failure> {
         // The threads of another process would be found instead.
         if !proc_has_number(process::pid()) {
             return Err(Failure::Threads(ThreadTrouble::Unseen));
         }
+        let mut path = Line::<32>::new();
+        path.text("/proc/").dec(u64::from(pid)).text("/task\0");
         let deadline = report::now() + PATIENCE;
         let mut called = 0;
         loop {
@@ -188,11 +217,16 @@ impl Gathering {
             if unsafe { ckpt_taken.load(Ordering::Acquire) } > self.slots {
                 return Err(Failure::Threads(ThreadTrouble::TooMany));
             }
-            let Some(missing) = self.call(pid, leader, &mut called)? else { return Ok(()) };
+            let Some(missing) = self.call(path.as_bytes(), pid, leader, &mut called)? else { return Ok(()) };
             if report::now() >= deadline {
                 return Err(name(pid, missing));
             }
             self.wait(called as u32);
+            // The parked ones do not end: when there are no more than these and the leader, nobody is left who could start another one.
+            let standing = 1 + PARKED.load(Ordering::SeqCst);
+            if count_in(path.as_bytes()) == Ok(standing) {
+                return Ok(());
+            }
         }
     }
 
@@ -211,13 +245,11 @@ impl Gathering {
         }
     }
 
-    /// Signals every listed thread that is not parked, once; returns one that is not parked, if there is one.
-    fn call(&self, pid: u32, leader: u32, called: &mut usize) -> Result<Option<u32>, Failure> {
+    /// Signals every thread in the directory `tasks` that is not parked, once; returns one that is not parked, if there is one.
+    fn call(&self, tasks: &[u8], pid: u32, leader: u32, called: &mut usize) -> Result<Option<u32>, Failure> {
         const NAME: &str = "/proc/self/task";
-        let mut path = Line::<32>::new();
-        path.text("/proc/").dec(u64::from(pid)).text("/task\0");
         let flags = open_flag::RDONLY | open_flag::DIRECTORY | open_flag::CLOEXEC;
-        let dir = match fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0) {
+        let dir = match fd::open_at(fd::AT_FDCWD, tasks, flags, 0) {
             Ok(dir) => dir,
             Err(Errno::ENOENT | Errno::ESRCH) => return Err(Failure::Threads(ThreadTrouble::Ending)),
             Err(errno) => return Err(Failure::Proc(NAME, errno)),
@@ -230,6 +262,7 @@ impl Gathering {
             let _ = fd::close(dir);
             return Err(Failure::Threads(ThreadTrouble::Ending));
         }
+        let (mut parked_before, mut called_before) = (0, 0);
         let mut missing = None;
         let mut buf = [0u8; 8192];
         let result = loop {
@@ -241,12 +274,11 @@ impl Gathering {
             for name in fd::dir_names(buf.get(..len).unwrap_or_default()) {
                 let Some((tid, _)) = take_decimal(name) else { continue };
                 let tid = tid as u32;
-                let is = |known: &AtomicU32| known.load(Ordering::Acquire) == tid;
-                if tid == leader || self.parked_ids().iter().any(is) {
+                if tid == leader || is_among(self.parked_ids(), tid, &mut parked_before) {
                     continue;
                 }
                 missing = Some(tid);
-                if self.called_ids().iter().take(*called).any(is) {
+                if is_among(self.called_ids().get(..*called).unwrap_or_default(), tid, &mut called_before) {
                     continue;
                 }
                 if let Some(slot) = self.called_ids().get(*called) {
@@ -280,11 +312,24 @@ impl Gathering {
                 }
                 let _ = thread::futex_wait(&ckpt_inside, inside, 1_000_000);
             }
+            self.left().store(1, Ordering::Release);
+            thread::futex_wake(self.left(), 1);
             PARKED.store(0, Ordering::Relaxed);
             let (start, end) = self.range();
             let _ = memory::munmap(start, end - start);
         }
     }
+}
+
+/// Whether an id is in a list. `before` is the place behind the last one that was found: `/proc` lists threads in the order in which they were started, in which
+/// they are called, and stop as a rule.
+fn is_among(ids: &[AtomicU32], tid: u32, before: &mut usize) -> bool {
+    let is = |id: &AtomicU32| id.load(Ordering::Acquire) == tid;
+    let (skipped, ahead) = ids.split_at_checked(*before).unwrap_or((&[], ids));
+    let place = ahead.iter().position(is).map(|place| skipped.len() + place);
+    let Some(place) = place.or_else(|| skipped.iter().position(is)) else { return false };
+    *before = place + 1;
+    true
 }
 
 /// Why a thread did not stop.
@@ -340,6 +385,7 @@ pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
     slot.own = own;
+    slot.answers = Answers::ask(own.tid);
     slot.arrival = arrival;
     slot.parked.store(1, Ordering::Release);
     // SAFETY: statics of the assembly; the ids stand before the slots, and this slot's index is below their number.

@@ -16,18 +16,34 @@ const SOFTWARE: core::ops::Range<usize> = 464..512;
 /// Size of the FXSAVE area and the XSAVE header.
 const LEGACY: usize = 576;
 
+/// Where the register sets of a process are: in the area of a signal frame, and in the note.
+pub struct Sets {
+    xcr0: u64,
+    /// Place in the note, offset and size in the area, in bytes; zeros behind the last one.
+    places: [(usize, usize, usize); PLACES.len()],
+}
+
+impl Sets {
+    /// Asks the CPU, once for all threads: under a hypervisor each answer takes it some microseconds.
+    pub fn new(xcr0: u64) -> Self {
+        let mut places = [(0, 0, 0); PLACES.len()];
+        let there = PLACES.iter().filter(|(number, _)| xcr0 >> number & 1 != 0);
+        for (entry, &(number, place)) in places.iter_mut().zip(there) {
+            let (offset, size) = cpu::xsave_place(number);
+            *entry = (place, offset, size);
+        }
+        Self { xcr0, places }
+    }
+}
+
 /// Appends the contents of the note, made from the register area of a signal frame.
-pub fn push(notes: &mut Notes<'_>, area: &[u8], xcr0: u64) -> Result<(), Full> {
+pub fn push(notes: &mut Notes<'_>, area: &[u8], sets: &Sets) -> Result<(), Full> {
     notes.push(area.get(..SOFTWARE.start).ok_or(Full)?)?;
-    notes.push(&xcr0.to_le_bytes())?;
+    notes.push(&sets.xcr0.to_le_bytes())?;
     notes.push(&[0; SOFTWARE.end - SOFTWARE.start - size_of::<u64>()])?;
     notes.push(area.get(SOFTWARE.end..LEGACY).ok_or(Full)?)?;
     let mut len = LEGACY;
-    for (number, place) in PLACES {
-        if xcr0 >> number & 1 == 0 {
-            continue;
-        }
-        let (offset, size) = cpu::xsave_place(number);
+    for &(place, offset, size) in sets.places.iter().take_while(|(place, ..)| *place != 0) {
         let Some(set) = area.get(offset..offset.saturating_add(size)) else { break };
         while len < place {
             let gap = (place - len).min(64);

@@ -64,6 +64,38 @@ pub fn effective_gid() -> u32 {
     unsafe { sc!(getegid) }.unwrap_or(0) as u32
 }
 
+/// getresuid(2): real, effective and saved user id.
+pub fn user_ids() -> Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0u32; 3];
+    // SAFETY: the kernel writes three numbers.
+    unsafe { sc!(getresuid, &raw mut real, &raw mut effective, &raw mut saved) }?;
+    Ok([real, effective, saved])
+}
+
+/// getresgid(2): real, effective and saved group id.
+pub fn group_ids() -> Result<[u32; 3]> {
+    let [mut real, mut effective, mut saved] = [0u32; 3];
+    // SAFETY: the kernel writes three numbers.
+    unsafe { sc!(getresgid, &raw mut real, &raw mut effective, &raw mut saved) }?;
+    Ok([real, effective, saved])
+}
+
+/// setfsuid(2) and setfsgid(2) with an id that cannot be: they only return the user and group id for files.
+pub fn file_ids() -> [u32; 2] {
+    // SAFETY: no memory is involved.
+    unsafe { [sc!(setfsuid, u32::MAX), sc!(setfsgid, u32::MAX)] }.map(|id| id.unwrap_or(0) as u32)
+}
+
+/// getgroups(2): supplementary groups; returns how many.
+///
+/// # Errors
+///
+/// `EINVAL` when there are more than `groups` has room for.
+pub fn supplementary_groups(groups: &mut [u32]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `groups.len()` numbers.
+    unsafe { sc!(getgroups, groups.len(), groups.as_mut_ptr()) }
+}
+
 /// exit_group(2): ends every thread of the process.
 pub fn exit_group(code: i32) -> ! {
     loop {
@@ -95,6 +127,7 @@ pub mod pr {
     pub const SET_NAME: u32 = 15;
     pub const GET_NAME: u32 = 16;
     pub const GET_SECCOMP: u32 = 21;
+    pub const CAPBSET_READ: u32 = 23;
     pub const GET_TSC: u32 = 25;
     pub const SET_TSC: u32 = 26;
     pub const GET_SECUREBITS: u32 = 27;
@@ -111,6 +144,7 @@ pub mod pr {
     pub const GET_TID_ADDRESS: u32 = 40;
     pub const SET_THP_DISABLE: u32 = 41;
     pub const GET_THP_DISABLE: u32 = 42;
+    pub const CAP_AMBIENT: u32 = 47;
     pub const SET_MDWE: u32 = 65;
     pub const GET_MDWE: u32 = 66;
     pub const SET_MEMORY_MERGE: u32 = 67;
@@ -432,15 +466,45 @@ pub mod capability {
 /// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h).
 pub const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-/// capget(2): the effective capabilities of the caller, a bit for each.
-pub fn capabilities() -> Result<u64> {
+/// capget(2) of the caller: effective, permitted, inheritable; the low halves, then the high ones.
+pub fn capability_sets() -> Result<[u32; 6]> {
     let header = [CAPABILITY_VERSION, 0];
-    // Effective, permitted, inheritable; the low halves, then the high ones.
     let mut sets = [0u32; 6];
     // SAFETY: the kernel reads the header and writes two triples of numbers.
     unsafe { sc!(capget, &raw const header, &raw mut sets) }?;
-    let [low, _, _, high, ..] = sets;
+    Ok(sets)
+}
+
+/// capget(2): the effective capabilities of the caller, a bit for each.
+pub fn capabilities() -> Result<u64> {
+    let [low, _, _, high, ..] = capability_sets()?;
     Ok(u64::from(high) << 32 | u64::from(low))
+}
+
+/// `PR_CAPBSET_READ`: the bounding set of the caller, a bit for each capability that the kernel knows.
+pub fn bounding_capabilities() -> u64 {
+    each_capability(|number| [pr::CAPBSET_READ, number, 0])
+}
+
+/// `PR_CAP_AMBIENT_IS_SET`: the ambient set of the caller.
+pub fn ambient_capabilities() -> u64 {
+    const IS_SET: u32 = 1;
+    each_capability(|number| [pr::CAP_AMBIENT, IS_SET, number])
+}
+
+/// Asks for every capability, until the kernel knows no more.
+fn each_capability(question: impl Fn(u32) -> [u32; 3]) -> u64 {
+    let mut set = 0;
+    for number in 0..u64::BITS {
+        let [option, first, second] = question(number);
+        // SAFETY: these options take numbers only.
+        match unsafe { prctl(option, [u64::from(first), u64::from(second), 0, 0]) } {
+            Ok(0) => {}
+            Ok(_) => set |= 1 << number,
+            Err(_) => break,
+        }
+    }
+    set
 }
 
 /// kill(2) with SIGKILL.

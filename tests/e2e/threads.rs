@@ -146,13 +146,40 @@ fn a_thread_with_descriptors_of_its_own() {
 #[test]
 fn a_thread_with_credentials_of_its_own() {
     let root = || User::each().filter(|user| user.ids().0 == 0);
-    refused("uid", root(), "credentials of its own");
-    refused("capabilities", root(), "credentials of its own");
+    for what in ["uid", "gid", "fsuid", "groups", "capabilities", "bounding"] {
+        refused(what, root(), "credentials of its own");
+    }
 }
 
 #[test]
 fn a_thread_with_security_settings_of_its_own() {
-    refused("no_new_privs", User::each(), "seccomp filters, or other security settings, of its own");
+    const WORDS: &str = "seccomp filters, or other security settings, of its own";
+    refused("no_new_privs", User::each(), WORDS);
+    refused("filter", User::each(), WORDS);
+    refused("securebits", User::each().filter(|user| user.ids().0 == 0), WORDS);
+}
+
+#[test]
+fn a_thread_that_differs_under_a_seccomp_filter() {
+    // Threads are not asked then: what others see of them must do.
+    let kinds = [
+        ("filter", "seccomp filters, or other security settings,"),
+        ("cwd", "a working directory, root and umask"),
+        ("files", "a table of descriptors"),
+        ("uid", "credentials"),
+    ];
+    for (what, words) in kinds {
+        for user in User::each().filter(|user| what != "uid" || user.ids().0 == 0) {
+            let mut process =
+                Place::new(user).start(&Program::victim("thread_differs").args([what, "filtered"]));
+            process.ready();
+            let Err(line) = process.try_save() else { process.fail("saved") };
+            assert!(line.contains(&format!(" (different) has {words} of its own; ")), "{line}");
+            process.go();
+            process.ready();
+            process.save();
+        }
+    }
 }
 
 #[test]
