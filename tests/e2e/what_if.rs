@@ -186,6 +186,27 @@ fn a_later_writer_waits_for_an_earlier_one() {
     assert!(restarts(&image, 0..1) > passes, "the name holds the older image");
 }
 
+#[test]
+fn the_writer_is_the_first_to_go_when_memory_runs_out() {
+    let score = |pid: i32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let mut process = waves(&["large"], &[]);
+    let own = score(process.pid());
+    assert_ne!(own, "1000\n");
+    let found = (0..50).any(|_| {
+        let writer = catch_writer(&mut process);
+        let is_last = score(writer) == "1000\n";
+        signal(writer, Signal::SIGCONT);
+        is_alone(&mut process);
+        is_last
+    });
+    assert!(found && score(process.pid()) == own);
+    // It is the writer's, and not in the image.
+    let image = process.image_of_save();
+    process.kill();
+    let process = image.restart();
+    assert_eq!(score(process.pid()), own);
+}
+
 /// The program ends while its writer is at work.
 #[track_caller]
 fn ends_meanwhile(how: u64, output: &str) {
