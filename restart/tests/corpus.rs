@@ -13,13 +13,13 @@ fn plan() {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     inputs.sort();
     let mut plans = 0;
-    for input in &inputs {
+    for input in inputs.iter().step_by(if cfg!(miri) { 100 } else { 1 }) {
         // Seen only if the input fails.
         println!("{}", input.display());
         plans += usize::from(plan_target::outcome(&std::fs::read(input).unwrap()) == Some(true));
     }
     println!("{plans} plans of {} inputs", inputs.len());
-    assert!(plans > 100, "{plans}");
+    assert!(plans > if cfg!(miri) { 0 } else { 100 }, "{plans}");
 }
 
 /// The fuzzer begins with an image of which a plan can be made; without it, it would take it long to find one.

@@ -404,7 +404,7 @@ fn is_clear(at: u64, ranges: impl IntoIterator<Item = (u64, u64)>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 5 } else { 200 }))]
 
     #[test]
     fn no_layout_is_unlucky(

@@ -230,7 +230,7 @@ pub fn timer_thread(word: u64, tid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::Strategy;
+    use proptest::prelude::{ProptestConfig, Strategy};
     use std::vec::Vec;
 
     const TID: u32 = 28_252;
@@ -251,6 +251,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 20 } else { 256 }))]
+
         /// Words near the ids, in blocks of others: both ways see the same blocks.
         #[test]
         fn both_ways_see_the_same_blocks(

@@ -97,7 +97,7 @@ fn kernel_line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 5 } else { 300 }))]
 
     #[test]
     fn agrees_with_the_naive_parser_however_it_is_read(

@@ -334,7 +334,7 @@ fn other_files_are_told_apart() {
 #[test]
 fn every_truncation_is_refused() {
     let (layout, file) = sound();
-    for len in 0..file.len() {
+    for len in (0..file.len()).step_by(if cfg!(miri) { 997 } else { 1 }) {
         let error = parse(&file[..len]).expect_err("it is cut short");
         match len {
             0 => assert_eq!(error, ImageError::Empty),
@@ -371,7 +371,7 @@ fn a_reader_that_hands_in_too_little_is_told() {
 #[test]
 fn every_flipped_bit_of_the_tables_is_refused() {
     let (layout, mut file) = sound();
-    for at in 0..layout.data_off as usize {
+    for at in (0..layout.data_off as usize).step_by(if cfg!(miri) { 997 } else { 1 }) {
         for bit in 0..8 {
             file[at] ^= 1 << bit;
             assert!(parse(&file).is_err(), "byte {at}, bit {bit}");
@@ -394,14 +394,15 @@ fn every_flipped_bit_of_the_sums_is_refused() {
     assert_eq!(Sums::parse(&file[sums.clone()]).unwrap().len(), 3);
     // All of the header and the sums; of the owners, which are mostly unused, every hundredth byte.
     let dense = sums.start + 64;
-    for at in (sums.start..dense).chain((dense..file.len()).step_by(101)) {
+    let some = |step| if cfg!(miri) { 97 * step } else { step };
+    for at in (sums.start..dense).step_by(some(1)).chain((dense..file.len()).step_by(some(101))) {
         for bit in 0..8 {
             file[at] ^= 1 << bit;
             assert_eq!(Sums::parse(&file[sums.clone()]).unwrap_err(), ImageError::SumsCorrupt, "{at} {bit}");
             file[at] ^= 1 << bit;
         }
     }
-    for len in (0..64).chain((64..layout.sums_len as usize).step_by(101)) {
+    for len in (0..64).step_by(some(1)).chain((64..layout.sums_len as usize).step_by(some(101))) {
         assert_eq!(Sums::parse(&file[sums.start..][..len]).unwrap_err(), ImageError::SumsCorrupt);
     }
 }

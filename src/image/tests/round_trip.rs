@@ -158,7 +158,7 @@ fn model() -> impl Strategy<Value = (Vec<ModelRegion>, Vec<ObjectModel>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 100 }))]
 
     #[test]
     fn memory_and_objects_come_back((model, objects) in model(), flip: prop::sample::Index) {
@@ -223,7 +223,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 10 } else { 2000 }))]
 
     /// Whatever is changed, with the sums right again: the reader refuses it or gives out what can be used, and never panics.
     #[test]
@@ -264,7 +264,8 @@ fn interesting() -> impl Strategy<Value = u64> {
 
 #[test]
 fn more_than_65534_program_headers() {
-    for loads in [0xfffd_u64, 0xfffe, 0xffff, 80_000] {
+    let counts: &[u64] = if cfg!(miri) { &[0xffff] } else { &[0xfffd, 0xfffe, 0xffff, 80_000] };
+    for &loads in counts {
         let (mut parts, mut pages, _) = parts_of(&[], &[]);
         for i in 0..loads {
             parts.region(0x10_0000 + 2 * i * PAGE, 1, 3, region_kind::ANON);
