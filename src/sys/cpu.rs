@@ -7,8 +7,11 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 pub fn open_protection_keys() {
     const OSPKE: u32 = 1 << 4;
     if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ecx & OSPKE != 0 {
-        // SAFETY: OSPKE says that the instruction is enabled; it takes zeros in ecx and edx and changes no memory.
-        unsafe { core::arch::asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0, options(nostack, nomem)) };
+        // SAFETY: OSPKE says that the instruction is enabled; it takes zeros in ecx and edx. It changes which memory may be accessed, so the compiler
+        // must not move an access over it: no `nomem`.
+        unsafe {
+            core::arch::asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0, options(nostack, preserves_flags))
+        };
     }
 }
 
