@@ -95,10 +95,11 @@ fn standard_thread(
     // SAFETY: the frame's register area begins with the 512 bytes of FXSAVE.
     let fxsave = unsafe { &*(user.fpstate as *const [u8; 512]) };
     notes.add(OWNER_CORE, NT_FPREGSET, fxsave)?;
-    if process.xstate_size > 512 {
+    // Its own: an area with AMX tiles is longer, and only threads that use them have one.
+    let (_, size) = crate::process::xstate(user.fpstate);
+    if size > 512 {
         // SAFETY: the size is the one that the kernel wrote into the frame for this very area.
-        let area =
-            unsafe { core::slice::from_raw_parts(user.fpstate as *const u8, process.xstate_size as usize) };
+        let area = unsafe { core::slice::from_raw_parts(user.fpstate as *const u8, size as usize) };
         notes.begin(OWNER_LINUX, NT_X86_XSTATE)?;
         xstate::push(notes, area, sets)?;
         notes.end()?;
