@@ -46,22 +46,35 @@ pub fn write(
 ) -> Result<(), Stop> {
     let mut sink = Sink::open(job)?;
     crash::watch(&mut sink, report);
+    let result = write_to(&mut sink, job, snapshot, scratch, report);
+    crash::unwatch();
+    result
+}
+
+/// [`write`] with its file, which is closed then.
+fn write_to(
+    sink: &mut Sink,
+    job: &Job,
+    snapshot: &mut Snapshot,
+    scratch: &mut Scratch,
+    report: &mut Report,
+) -> Result<(), Stop> {
     let in_background = !wants_foreground(job, snapshot);
     let [file, dir] = sink.descriptors();
     let needed = [STANDARD_ERROR, file, dir, report.fd, report.target];
     if in_background {
         keep_only(&needed);
-        if let Ok(result) = start(job, snapshot, scratch, report, &mut sink) {
+        if let Ok(result) = start(job, snapshot, scratch, report, sink) {
             return result.map_err(no_second_try);
         }
     }
-    let result = writer::write(job, snapshot, scratch, &mut sink, report);
+    let result = writer::write(job, snapshot, scratch, sink, report);
     let result = result.and_then(|()| Ok(is_alive(job)?));
     if job.is_helper && result.is_ok() {
         // Who sees the image may kill the target and restart it at once: no address and no lock may be in use then on account of this process.
         keep_only(&needed);
     }
-    let result = finish(result, &mut sink, report);
+    let result = finish(result, sink, report);
     sink.close();
     if in_background { result.map_err(no_second_try) } else { result }
 }
