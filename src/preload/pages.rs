@@ -117,7 +117,11 @@ impl Pages {
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let copy = unsafe { memory::mmap(0, vma.end - vma.start, prot::READ | prot::WRITE, flags, -1, 0) };
         let copy = copy.map_err(Failure::Scratch)?;
-        self.shadows.push(Shadow { start: vma.start, end: vma.end, copy }).map_err(Failure::Scratch)?;
+        if let Err(errno) = self.shadows.push(Shadow { start: vma.start, end: vma.end, copy }) {
+            // SAFETY: the mapping just made, of which nobody knows yet.
+            let _ = unsafe { memory::munmap(copy, vma.end - vma.start) };
+            return Err(Failure::Scratch(errno));
+        }
         let may_be_gaps = !matches!(contents, Contents::Anonymous);
         let (mut at, mut ranges) = (vma.start, [PageRegion::default(); 128]);
         let whole = PageRegion { start: vma.start, end: vma.end, categories: page::PRESENT };
