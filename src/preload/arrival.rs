@@ -9,6 +9,8 @@ use sys::signal::{Info, UContext, greg};
 
 /// The signal frame of a stopped thread (`struct rt_sigframe`, arch/x86/include/asm/sigframe.h), and in its unused words what libckpt keeps
 /// with the thread: an alternate stack need not have room for anything else. It is part of the image, and `ckpt_resume` finds it again.
+///
+/// What is behind `info` is zero when a thread arrives: the kernel clears the rest of a `siginfo_t` (copy_siginfo_to_user() in kernel/signal.c).
 #[repr(C)]
 pub struct Arrival {
     /// Where the handler returns to.
@@ -147,19 +149,19 @@ unsafe extern "C" {
     /// The handlers' way out.
     pub fn ckpt_restorer();
     /// 0 nobody leads, 1 somebody, 2 somebody and others sleep.
-    pub static ckpt_leader: AtomicU32;
+    pub safe static ckpt_leader: AtomicU32;
     /// Whether whoever arrives parks.
-    pub static ckpt_gathering: AtomicU32;
+    pub safe static ckpt_gathering: AtomicU32;
     /// Number of slots.
-    pub static ckpt_slots: AtomicU32;
+    pub safe static ckpt_slots: AtomicU32;
     /// Number of slots that were asked for.
-    pub static ckpt_taken: AtomicU32;
+    pub safe static ckpt_taken: AtomicU32;
     /// Threads that use a slot.
-    pub static ckpt_inside: AtomicU32;
+    pub safe static ckpt_inside: AtomicU32;
     /// Threads that have entered after a restart.
-    pub static ckpt_entered: AtomicU32;
+    pub safe static ckpt_entered: AtomicU32;
     /// Whether they may go on.
-    pub static ckpt_released: AtomicU32;
+    pub safe static ckpt_released: AtomicU32;
     /// Address of the first slot.
-    pub static ckpt_slot_base: AtomicU64;
+    pub safe static ckpt_slot_base: AtomicU64;
 }

@@ -59,8 +59,7 @@ pub fn answer(job: &Job) -> Result<(), Failure> {
     timers::ask();
     for slot in job.gathering.iter().flat_map(Gathering::parked) {
         while slot.is_asked() {
-            // SAFETY: a static of the assembly.
-            thread::futex_wake(unsafe { &ckpt_gathering }, u32::MAX >> 1);
+            thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
             slot.wait_for_answer();
         }
     }

@@ -27,27 +27,23 @@ pub extern "C" fn ckpt_resumed(
     crate::background::forget();
     crate::api::restarted();
     crate::threads::forget();
-    // SAFETY: statics of the assembly.
-    unsafe {
-        loop {
-            let entered = ckpt_entered.load(Ordering::Acquire);
-            if entered + 1 >= threads {
-                break;
-            }
-            let _ = thread::futex_wait(&ckpt_entered, entered, 0);
+    sleep_until(|entered| entered + 1 >= threads);
+    // SAFETY: the restarter has nothing but this mapping left, and no thread is in it any more: all others have entered libckpt.
+    let _ = unsafe { memory::munmap(hole, length) };
+    ckpt_released.store(1, Ordering::Release);
+    thread::futex_wake(&ckpt_released, u32::MAX >> 1);
+    // Until all have seen it: the next save takes it back, and would keep one here for good.
+    sleep_until(|entered| entered == 0);
+}
+
+/// Sleeps until the number of threads that are in `ckpt_resume` is as it should be.
+fn sleep_until(is_so: impl Fn(u32) -> bool) {
+    loop {
+        let entered = ckpt_entered.load(Ordering::Acquire);
+        if is_so(entered) {
+            return;
         }
-        // SAFETY: the restarter has nothing but this mapping left, and no thread is in it any more: all others have entered libckpt.
-        let _ = memory::munmap(hole, length);
-        ckpt_released.store(1, Ordering::Release);
-        thread::futex_wake(&ckpt_released, u32::MAX >> 1);
-        // Until all have seen it: the next save takes it back, and would keep one here for good.
-        loop {
-            let entered = ckpt_entered.load(Ordering::Acquire);
-            if entered == 0 {
-                break;
-            }
-            let _ = thread::futex_wait(&ckpt_entered, entered, 0);
-        }
+        let _ = thread::futex_wait(&ckpt_entered, entered, 0);
     }
 }
 
@@ -66,11 +62,8 @@ pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival, owners: *const Owne
 
 /// Before a save: nobody has come back from it yet.
 pub fn prepare() {
-    // SAFETY: statics of the assembly.
-    unsafe {
-        ckpt_entered.store(0, Ordering::Relaxed);
-        ckpt_released.store(0, Ordering::Relaxed);
-    }
+    ckpt_entered.store(0, Ordering::Relaxed);
+    ckpt_released.store(0, Ordering::Relaxed);
 }
 
 /// Writes the new thread id into the locks that the thread holds.

@@ -138,16 +138,13 @@ impl Gathering {
             restorer: ckpt_restorer as *const () as usize,
             mask: u64::MAX,
         };
-        // SAFETY: statics of the assembly, always valid.
-        unsafe {
-            ckpt_slot_base.store(base + tables_len(slots), Ordering::Relaxed);
-            ckpt_slots.store(slots, Ordering::Relaxed);
-            ckpt_taken.store(0, Ordering::Relaxed);
-            ckpt_gathering.store(1, Ordering::SeqCst);
-            // Whoever found the lock taken and has not looked at `ckpt_gathering` yet will, because the value it sleeps on is gone.
-            ckpt_leader.store(1, Ordering::SeqCst);
-            thread::futex_wake(&ckpt_leader, u32::MAX >> 1);
-        }
+        ckpt_slot_base.store(base + tables_len(slots), Ordering::Relaxed);
+        ckpt_slots.store(slots, Ordering::Relaxed);
+        ckpt_taken.store(0, Ordering::Relaxed);
+        ckpt_gathering.store(1, Ordering::SeqCst);
+        // Whoever found the lock taken and has not looked at `ckpt_gathering` yet will, because the value it sleeps on is gone.
+        ckpt_leader.store(1, Ordering::SeqCst);
+        thread::futex_wake(&ckpt_leader, u32::MAX >> 1);
         // SAFETY: `ckpt_stop` keeps everything that it interrupts.
         if let Err(errno) = unsafe { signal::set_action(STOP_SIGNAL, &ours) } {
             this.end(false);
@@ -163,30 +160,29 @@ impl Gathering {
 
     /// The threads that are parked.
     pub fn parked(&self) -> impl Iterator<Item = &Slot> {
-        // SAFETY: a static of the assembly.
-        let taken = unsafe { ckpt_taken.load(Ordering::Acquire) }.min(self.slots);
+        let taken = ckpt_taken.load(Ordering::Acquire).min(self.slots);
         (0..taken).map(|index| self.slot(index)).filter(|slot| slot.parked.load(Ordering::Acquire) != 0)
     }
 
     fn slot(&self, index: u32) -> &Slot {
         let next = self.base + tables_len(self.slots) + ((u64::from(index) + 1) << SLOT_SHIFT);
         let at = next - size_of::<Slot>() as u64;
-        // SAFETY: the mapping starts as zeros, which is a `Slot` that nobody has taken; it lives as long as `self`.
+        // SAFETY: the mapping starts as zeros, which is a `Slot` that nobody has taken; it lives as long as `self`. Only its thread writes what is no atomic,
+        // through a pointer, and before it says that it is parked; others read that later.
         unsafe { &*(at as *const Slot) }
     }
 
     /// Ids of parked threads by slot, zero where nobody has parked.
     fn parked_ids(&self) -> &[AtomicU32] {
-        // SAFETY: a static of the assembly.
-        let taken = unsafe { ckpt_taken.load(Ordering::Acquire) }.min(self.slots);
-        // SAFETY: the first part of the mapping, which lives as long as `self`.
+        let taken = ckpt_taken.load(Ordering::Acquire).min(self.slots);
+        // SAFETY: the first part of the mapping, which starts as zeros and lives as long as `self`.
         unsafe { core::slice::from_raw_parts(self.base as *const AtomicU32, taken as usize) }
     }
 
     /// Ids of signalled threads, zero behind the last one. Only the helper uses it.
     fn called_ids(&self) -> &[AtomicU32] {
         let start = self.base + u64::from(self.slots) * 4;
-        // SAFETY: the second part of the mapping.
+        // SAFETY: the second part of the mapping, likewise.
         unsafe { core::slice::from_raw_parts(start as *const AtomicU32, self.slots as usize) }
     }
 
@@ -213,8 +209,7 @@ impl Gathering {
         let deadline = report::now() + PATIENCE;
         let mut called = 0;
         loop {
-            // SAFETY: a static of the assembly.
-            if unsafe { ckpt_taken.load(Ordering::Acquire) } > self.slots {
+            if ckpt_taken.load(Ordering::Acquire) > self.slots {
                 return Err(Failure::Threads(ThreadTrouble::TooMany));
             }
             let Some(missing) = self.call(path.as_bytes(), pid, leader, &mut called)? else { return Ok(()) };
@@ -301,23 +296,21 @@ impl Gathering {
             // SAFETY: this is the action that the program had.
             let _ = unsafe { signal::set_action(STOP_SIGNAL, &self.action) };
         }
-        // SAFETY: statics of the assembly.
-        unsafe {
-            ckpt_gathering.store(0, Ordering::SeqCst);
-            thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
-            loop {
-                let inside = ckpt_inside.load(Ordering::SeqCst);
-                if inside == 0 {
-                    break;
-                }
-                let _ = thread::futex_wait(&ckpt_inside, inside, 1_000_000);
+        ckpt_gathering.store(0, Ordering::SeqCst);
+        thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
+        loop {
+            let inside = ckpt_inside.load(Ordering::SeqCst);
+            if inside == 0 {
+                break;
             }
-            self.left().store(1, Ordering::Release);
-            thread::futex_wake(self.left(), 1);
-            PARKED.store(0, Ordering::Relaxed);
-            let (start, end) = self.range();
-            let _ = memory::munmap(start, end - start);
+            let _ = thread::futex_wait(&ckpt_inside, inside, 1_000_000);
         }
+        self.left().store(1, Ordering::Release);
+        thread::futex_wake(self.left(), 1);
+        PARKED.store(0, Ordering::Relaxed);
+        let (start, end) = self.range();
+        // SAFETY: the mapping of `begin`; no thread is on a slot any more, and nobody can be borrowing one from `self`.
+        let _ = unsafe { memory::munmap(start, end - start) };
     }
 }
 
@@ -359,11 +352,8 @@ static AWAITED: AtomicU32 = AtomicU32::new(0);
 /// After a restart: the slots of the save belong to another process.
 pub fn forget() {
     PARKED.store(0, Ordering::Relaxed);
-    // SAFETY: statics of the assembly.
-    unsafe {
-        ckpt_inside.store(0, Ordering::Relaxed);
-        ckpt_gathering.store(0, Ordering::Relaxed);
-    }
+    ckpt_inside.store(0, Ordering::Relaxed);
+    ckpt_gathering.store(0, Ordering::Relaxed);
 }
 
 /// Sends a thread our signal 33.
@@ -379,34 +369,41 @@ fn send(pid: u32, tid: u32) {
 }
 
 /// Called by `ckpt_park_here`, on the slot's stack, with every signal blocked: says that this thread stands still, and returns when it may go on.
-pub extern "C" fn ckpt_park(arrival: &mut Arrival, slot: &mut Slot) {
-    crate::blocking::arrived(arrival);
+///
+/// Both are pointers, because the helper and the leader look at them meanwhile: nothing here may hold a `&mut` of either then.
+///
+/// # Safety
+///
+/// The arrival is this thread's own, and the slot was taken by it.
+pub unsafe extern "C" fn ckpt_park(arrival: *mut Arrival, slot: *mut Slot) {
+    // SAFETY: this thread's own, which nobody else knows until it says that it is parked.
+    unsafe { crate::blocking::arrived(&mut *arrival) };
     let own = OwnState::ask();
-    arrival.tid = own.tid;
-    arrival.tid_address = own.tid_address;
-    slot.own = own;
-    slot.answers = Answers::ask(own.tid);
-    slot.arrival = arrival;
+    // SAFETY: as above.
+    let slot = unsafe {
+        (*arrival).tid = own.tid;
+        (*arrival).tid_address = own.tid_address;
+        (*slot).own = own;
+        (*slot).answers = Answers::ask(own.tid);
+        (*slot).arrival = arrival;
+        &*slot
+    };
     slot.parked.store(1, Ordering::Release);
-    // SAFETY: statics of the assembly; the ids stand before the slots, and this slot's index is below their number.
-    unsafe {
-        let slots = u64::from(ckpt_slots.load(Ordering::Relaxed));
-        let first = ckpt_slot_base.load(Ordering::Relaxed);
-        let index = ((&raw mut *slot) as u64 - first) >> SLOT_SHIFT;
-        let ids = (first - tables_len(slots as u32)) as *const AtomicU32;
-        (*ids.add(index as usize)).store(own.tid, Ordering::Release);
-    }
+    let first = ckpt_slot_base.load(Ordering::Relaxed);
+    let index = (core::ptr::from_ref(slot) as u64 - first) >> SLOT_SHIFT;
+    let ids = (first - tables_len(ckpt_slots.load(Ordering::Relaxed))) as *const AtomicU32;
+    // SAFETY: the ids stand before the slots, one for each.
+    unsafe { (*ids.add(index as usize)).store(own.tid, Ordering::Release) };
     if PARKED.fetch_add(1, Ordering::SeqCst) + 1 == AWAITED.load(Ordering::SeqCst) {
         thread::futex_wake(&PARKED, 1);
     }
-    // SAFETY: a static of the assembly.
-    unsafe {
-        while ckpt_gathering.load(Ordering::Acquire) != 0 {
-            crate::questions::answer_in(slot);
-            let _ = thread::futex_wait(&ckpt_gathering, 1, 0);
-        }
+    while ckpt_gathering.load(Ordering::Acquire) != 0 {
+        crate::questions::answer_in(slot);
+        let _ = thread::futex_wait(&ckpt_gathering, 1, 0);
     }
     crate::pending::put_back(own.tid);
+    // SAFETY: the gathering is over: nobody but this thread looks at it any more.
+    let arrival = unsafe { &mut *arrival };
     redeliver(arrival);
     crate::blocking::settle(arrival, false);
 }
