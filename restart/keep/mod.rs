@@ -57,7 +57,6 @@ pub fn keep<'a>(image: &Image, how: Pid, force: bool) -> Result<'a, Kept> {
         return Err(Failure::new(Code::Pid, b"", "the image does not tell the process id", ADVICE));
     }
     let stand_in = StandIn::new();
-    // SAFETY: there is one thread; the child goes on from here as its parent would have.
     let here = if how == Pid::Keep { fork_here(process.pid) } else { Err(Errno::EPERM) };
     let (child, init) = match here {
         Err(Errno::EPERM) => {

@@ -361,7 +361,8 @@ fn wait_on(arrival: &mut Arrival, asked_again: bool) -> bool {
         return true;
     }
     // The kernel has disarmed such a stack for the time of the handler.
-    signal::rearm_stack(user.stack_sp, user.stack_flags, user.stack_size);
+    // SAFETY: the values are those of the frame.
+    unsafe { signal::rearm_stack(user.stack_sp, user.stack_flags, user.stack_size) };
     arrival.leave = leave::WAITING;
     true
 }

@@ -33,8 +33,9 @@ pub fn guard(actions: &mut [Action; SIGNALS as usize]) {
         restorer: ckpt_restorer as *const () as usize,
         mask: u64::MAX,
     };
-    // The lower half: the upper one holds what the leader was doing, which the helper still looks at.
-    let _ = signal::set_alternate_stack(&raw const ckpt_stack as u64, STACK as u64 / 2);
+    // SAFETY: the lower half of a stack whose owner sleeps, or is not there. The upper one holds what the leader was doing, which the helper still
+    // looks at.
+    let _ = unsafe { signal::set_alternate_stack(&raw const ckpt_stack as u64, STACK as u64 / 2) };
     let mut blocked = u64::MAX;
     for number in FAULTS {
         // SAFETY: the handler does not return.
@@ -45,7 +46,7 @@ pub fn guard(actions: &mut [Action; SIGNALS as usize]) {
     let _ = signal::set_mask(blocked);
 }
 
-/// What a fault from now on has to tell, and to take back.
+/// What a fault from now on has to tell, and to take back, until [`unwatch`].
 pub fn watch(sink: &mut Sink, report: &mut Report) {
     SINK.store(sink, Ordering::Relaxed);
     REPORT.store(report, Ordering::Relaxed);
@@ -59,10 +60,10 @@ pub fn unwatch() {
 
 /// The handler: on the leader's stack, in the process in which the fault happened.
 extern "C" fn fault(number: i32, _: *const Info, user: *const UContext) -> ! {
-    // SAFETY: the kernel's ucontext.
+    // SAFETY: the kernel passes the address of its ucontext, above this frame.
     let [.., ip, _] = unsafe { &(*user).gregs };
     let failure = Failure::Fault(number as u32, *ip);
-    // SAFETY: null, or what `watch` was given by a function of this process that has not returned; nobody else runs here.
+    // SAFETY: null, or what `watch` was given, which is there until `unwatch`. Nobody else uses it any more: the code that was interrupted never goes on.
     if let Some(sink) = unsafe { SINK.swap(core::ptr::null_mut(), Ordering::Relaxed).as_mut() } {
         sink.discard();
     }

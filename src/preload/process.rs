@@ -33,7 +33,7 @@ pub struct OwnProcess {
 impl OwnProcess {
     /// Asks for it. Needs no descriptor.
     pub fn ask() -> Result<Self, Failure> {
-        let subreaper = known("prctl", ask::prctl_stored(pr::GET_CHILD_SUBREAPER))? as u32;
+        let subreaper = known("prctl", ask::prctl_stored(ask::Stored::ChildSubreaper))? as u32;
         let mut itimers = [[0; 4]; 3];
         for (which, timer) in itimers.iter_mut().enumerate() {
             *timer = known("getitimer", ask::interval_timer(which as u32))?;
@@ -71,7 +71,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         membarrier: known("membarrier", ask::membarrier(1 << 9))?,
         subreaper: job.process.subreaper,
         mdwe: known("prctl", ask::prctl_value(pr::GET_MDWE))?,
-        tsc: known("prctl", ask::prctl_stored(pr::GET_TSC))? as u32,
+        tsc: known("prctl", ask::prctl_stored(ask::Stored::Tsc))? as u32,
         mce_kill: mce_kill()?,
         memory_merge: known("prctl", ask::prctl_value(pr::GET_MEMORY_MERGE))?,
         signal: config::get().signal,

@@ -104,11 +104,7 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
                 rest = more;
             }
             (b'%', Some((b'e', more))) => {
-                let mut comm = [0u8; 16];
-                // SAFETY: PR_GET_NAME stores 16 bytes.
-                let _ = unsafe {
-                    sys::process::prctl(sys::process::pr::GET_NAME, [comm.as_mut_ptr() as u64, 0, 0, 0])
-                };
+                let comm = sys::process::name().unwrap_or_default();
                 for &byte in comm.iter().take_while(|byte| **byte != 0) {
                     path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
                 }

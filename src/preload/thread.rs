@@ -5,7 +5,7 @@ use crate::helper::Stop;
 use crate::message::Failure;
 use crate::scratch::{Full, Scratch};
 use image::format::{Thread, thread_flag};
-use sys::process::{self, pr};
+use sys::process::{self, Stored, pr};
 use sys::signal::{self, greg};
 use sys::{Errno, thread};
 
@@ -46,13 +46,12 @@ impl OwnState {
         const PRCTL: &str = "prctl";
         self.fs_base = known("arch_prctl", thread::fs_base())?;
         self.gs_base = known("arch_prctl", thread::gs_base())?;
-        self.tid_address = known(PRCTL, process::prctl_stored(pr::GET_TID_ADDRESS))?;
-        self.pdeathsig = known(PRCTL, process::prctl_stored(pr::GET_PDEATHSIG))? as u32;
+        self.tid_address = known(PRCTL, process::prctl_stored(Stored::TidAddress))?;
+        self.pdeathsig = known(PRCTL, process::prctl_stored(Stored::ParentDeathSignal))? as u32;
         self.timerslack = u64::from(known(PRCTL, process::prctl_value(pr::GET_TIMERSLACK))?);
         self.pending = known("rt_sigpending", signal::pending())?;
-        // SAFETY: PR_GET_NAME stores 16 bytes.
-        let named = unsafe { process::prctl(pr::GET_NAME, [self.comm.as_mut_ptr() as u64, 0, 0, 0]) };
-        known(PRCTL, named.map(drop))
+        self.comm = known(PRCTL, process::name())?;
+        Ok(())
     }
 
     /// The thread's entry in the table, with what others can ask of it.

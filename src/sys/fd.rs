@@ -185,9 +185,9 @@ pub fn unlink_at(dir: i32, path: &[u8]) -> Result<()> {
     unsafe { sc!(unlinkat, dir, path.as_ptr(), 0) }.map(drop)
 }
 
-/// fcntl(2) with an integer argument.
+/// fcntl(2) with an integer argument, or the address of what a command only reads.
 pub fn control(fd: i32, command: u32, arg: usize) -> Result<usize> {
-    // SAFETY: callers pass the commands of `fcntl` below, which take an integer.
+    // SAFETY: no command of `fcntl` below, which callers pass, writes to memory.
     unsafe { sc!(fcntl, fd, command, arg) }
 }
 

@@ -156,16 +156,37 @@ pub mod pr {
 
 /// A prctl(2) option that returns its value (`PR_GET_DUMPABLE` and the like).
 pub fn prctl_value(option: u32) -> Result<u32> {
-    // SAFETY: the options that callers name here take no address.
+    // SAFETY: an option that wants an address gets null, at which the kernel neither reads nor writes.
     unsafe { prctl(option, [0; 4]) }.map(|value| value as u32)
 }
 
-/// A prctl(2) option that stores an `int` or a pointer-sized value through its first argument.
-pub fn prctl_stored(option: u32) -> Result<u64> {
+/// Options of prctl(2) that store an `int` or a pointer-sized value through their first argument.
+#[derive(Clone, Copy)]
+pub enum Stored {
+    /// `PR_GET_PDEATHSIG`.
+    ParentDeathSignal = pr::GET_PDEATHSIG as isize,
+    /// `PR_GET_TSC`.
+    Tsc = pr::GET_TSC as isize,
+    /// `PR_GET_CHILD_SUBREAPER`.
+    ChildSubreaper = pr::GET_CHILD_SUBREAPER as isize,
+    /// `PR_GET_TID_ADDRESS`.
+    TidAddress = pr::GET_TID_ADDRESS as isize,
+}
+
+/// prctl(2) with an option that stores its value.
+pub fn prctl_stored(option: Stored) -> Result<u64> {
     let mut value = 0u64;
     // SAFETY: these options store 4 or 8 bytes at the address.
-    unsafe { prctl(option, [&raw mut value as u64, 0, 0, 0]) }?;
+    unsafe { prctl(option as u32, [&raw mut value as u64, 0, 0, 0]) }?;
     Ok(value)
+}
+
+/// `PR_GET_NAME`: the name of the calling thread, padded with NULs.
+pub fn name() -> Result<[u8; 16]> {
+    let mut name = [0; 16];
+    // SAFETY: the option stores 16 bytes.
+    unsafe { prctl(pr::GET_NAME, [&raw mut name as u64, 0, 0, 0]) }?;
+    Ok(name)
 }
 
 /// `PR_SET_DUMPABLE`.
@@ -180,7 +201,7 @@ pub fn auxv(buf: &mut [u8]) -> Result<usize> {
     unsafe { prctl(pr::GET_AUXV, [buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0]) }
 }
 
-/// umask(2) can only be read by setting it: sets it to zero and back.
+/// umask(2) can only be read by setting it: sets it, for a moment, to one that lets nobody else in, and back.
 pub fn umask() -> u32 {
     // SAFETY: no memory is involved; cannot fail.
     unsafe {
@@ -432,7 +453,7 @@ pub fn open_pid(pid: u32) -> Result<i32> {
 /// Sets the name of the calling thread (`PR_SET_NAME`); at most 15 bytes and a NUL.
 pub fn set_name(name: &[u8]) {
     if name.last() == Some(&0) {
-        // SAFETY: a NUL-terminated string, only read.
+        // SAFETY: a NUL-terminated string, of which the kernel reads at most 16 bytes.
         let _ = unsafe { prctl(pr::SET_NAME, [name.as_ptr() as u64, 0, 0, 0]) };
     }
 }

@@ -81,10 +81,14 @@ pub fn read_actions(actions: &mut [Action; SIGNALS as usize]) {
 }
 
 /// sigaltstack(2).
-pub fn set_alternate_stack(addr: u64, len: u64) -> Result<()> {
+///
+/// # Safety
+///
+/// The memory is there, and used for nothing else, as long as a signal with `SA_ONSTACK` may arrive.
+pub unsafe fn set_alternate_stack(addr: u64, len: u64) -> Result<()> {
     // `stack_t`: address, flags (and padding), size.
     let stack = [addr, 0, len];
-    // SAFETY: the kernel reads one `stack_t`; what is there is used only when a signal arrives.
+    // SAFETY: the kernel reads one `stack_t`; the caller answers for the memory.
     unsafe { sc!(sigaltstack, &raw const stack, 0) }.map(drop)
 }
 
@@ -120,12 +124,16 @@ pub fn set_mask(mask: u64) -> Result<u64> {
 }
 
 /// sigaltstack(2) again for a stack with `SS_AUTODISARM`, which the kernel disarms while a handler runs on it; others stay as they are.
-pub fn rearm_stack(address: u64, flags: u32, size: u64) {
+///
+/// # Safety
+///
+/// The values are those that a signal frame of this thread has: then the stack is the one that the program has set.
+pub unsafe fn rearm_stack(address: u64, flags: u32, size: u64) {
     const SS_AUTODISARM: u32 = 1 << 31;
     if flags & SS_AUTODISARM != 0 {
         // `struct sigaltstack`: address, flags and padding, size.
         let stack = [address, u64::from(flags), size];
-        // SAFETY: the kernel reads the struct; the stack is the one that the program has set.
+        // SAFETY: the kernel reads the struct; the caller answers for the stack.
         let _ = unsafe { sc!(sigaltstack, stack.as_ptr(), 0) };
     }
 }
