@@ -6,6 +6,11 @@
 //! The signal is 33. libcs keep it to themselves (glibc for setuid(2) in all threads, musl for cancellation) and never let a program block it,
 //! so that threads which block "every" signal take this one. Its action is ours during the gathering only. A thread that
 //! gets the libc's own signal 33 meanwhile sends it to itself again when it goes on.
+//!
+//! A thread in the middle of execve(2) takes no signal any more, and one that is pending would end the new program, which has no handler for it. But
+//! execve(2) drops pending signals of timers (fs/exec.c, `flush_itimer_signals`), so ours says that it is one. It must be sent before the new program
+//! has begun, of course. Until then the id of the thread is another one, unless that is the first thread: so that one is called by the
+//! leader. Before execve(2) comes so far all other threads have ended (`de_thread`), and the leader has not, as it is calling.
 
 use crate::alike::Answers;
 use crate::arrival::{
@@ -150,6 +155,13 @@ impl Gathering {
             this.end(false);
             return Err(Failure::Ask("rt_sigaction", errno));
         }
+        let pid = process::pid();
+        if let Some(first) = this.called_ids().first()
+            && tid != pid
+        {
+            first.store(pid, Ordering::Relaxed);
+            send(pid, pid);
+        }
         Ok(this)
     }
 
@@ -179,7 +191,7 @@ impl Gathering {
         unsafe { core::slice::from_raw_parts(self.base as *const AtomicU32, taken as usize) }
     }
 
-    /// Ids of signalled threads, zero behind the last one. Only the helper uses it.
+    /// Ids of signalled threads, zero behind the last one. The leader begins it, and the helper goes on.
     fn called_ids(&self) -> &[AtomicU32] {
         let start = self.base + u64::from(self.slots) * 4;
         // SAFETY: the second part of the mapping, likewise.
@@ -207,7 +219,8 @@ impl Gathering {
         let mut path = Line::<32>::new();
         path.text("/proc/").dec(u64::from(pid)).text("/task\0");
         let deadline = report::now() + PATIENCE;
-        let mut called = 0;
+        // The leader may have called the first thread.
+        let mut called = self.called_ids().iter().take_while(|id| id.load(Ordering::Relaxed) != 0).count();
         loop {
             if ckpt_taken.load(Ordering::Acquire) > self.slots {
                 return Err(Failure::Threads(ThreadTrouble::TooMany));
@@ -249,7 +262,7 @@ impl Gathering {
             Err(Errno::ENOENT | Errno::ESRCH) => return Err(Failure::Threads(ThreadTrouble::Ending)),
             Err(errno) => return Err(Failure::Proc(NAME, errno)),
         };
-        // A thread may have called execve(2): the new program would die of the signal.
+        // A thread may have called execve(2): then the others belong to a new program, or to none.
         if !matches!(
             process::share(Shared::Memory, leader, thread::tid()),
             Ok(true) | Err(Errno::EPERM | Errno::ENOSYS)
@@ -356,13 +369,12 @@ pub fn forget() {
     ckpt_gathering.store(0, Ordering::Relaxed);
 }
 
-/// Sends a thread our signal 33.
+/// Sends a thread our signal 33, as if a timer did.
 fn send(pid: u32, tid: u32) {
-    const SI_QUEUE: i32 = -1;
+    const SI_TIMER: i32 = -2;
     let mut info: Info = [0; 128];
     let _ = image::plain::write(&mut info, 0, &STOP_SIGNAL);
-    let _ = image::plain::write(&mut info, 8, &(SI_QUEUE as u32));
-    let _ = image::plain::write(&mut info, 16, &process::pid());
+    let _ = image::plain::write(&mut info, 8, &(SI_TIMER as u32));
     let _ = image::plain::write(&mut info, 24, &MARK);
     // It may have ended since it was listed.
     let _: Result<(), Errno> = signal::queue_thread(pid, tid, STOP_SIGNAL, &info);

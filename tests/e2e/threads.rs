@@ -210,6 +210,23 @@ fn a_program_that_ends_while_it_is_saved_leaves_a_whole_image_or_none() {
     }
 }
 
+#[test]
+fn a_program_that_a_thread_executes_while_it_is_saved_does_not_notice() {
+    for user in User::each() {
+        // Who executes it and who saves: the first thread and another one, the other way round, two others.
+        for roles in ["e", "l", "-"] {
+            for delay in (0..400).step_by(50) {
+                let place = Place::new(user);
+                let program = Program::victim("executing").args([&delay.to_string(), roles]);
+                let outcome = place.start(&program).finish();
+                assert_eq!(outcome.code(), 7, "{roles}, {delay} microseconds: {outcome:?}");
+                assert_eq!(wait(|| (!somebody_is_in(&place)).then_some(())), Some(()), "{:?}", place.names());
+                assert!(!place.names().iter().any(|name| name.contains(".tmp")), "{:?}", place.names());
+            }
+        }
+    }
+}
+
 /// Whether a process works in this place.
 fn somebody_is_in(place: &Place) -> bool {
     let cwd = place.cwd();
