@@ -6,10 +6,12 @@
 use crate::helper::{Job, Stop};
 use crate::message::Failure;
 use crate::sink::Sink;
+use sys::Errno;
+use sys::descriptor::{poll_event, poll_now};
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::signal::Info;
-use sys::time;
+use sys::{process, time};
 
 /// Where to tell it, and what is known so far.
 pub struct Report {
@@ -17,6 +19,8 @@ pub struct Report {
     pub fd: i32,
     /// `/proc/PID` of the target, or -1: the writer reaches the target's standard error through it, and keeps nothing else of the target open.
     pub target: i32,
+    /// Process id of the target.
+    pid: u32,
     /// Nothing is saved.
     pub is_check: bool,
     /// How many things a check has found.
@@ -93,6 +97,7 @@ impl Report {
         Self {
             fd,
             target,
+            pid: job.pid,
             is_check: request(&job.arrival.info()) == Request::Check,
             refusals: 0,
             is_orphan: false,
@@ -199,16 +204,38 @@ impl Report {
             line.send(2);
             return;
         }
+        if let Ok(stderr) = self.standard_error() {
+            line.send(stderr);
+            let _ = fd::close(stderr);
+        }
+    }
+
+    /// The target's standard error, for the writer, which keeps nothing of the target open.
+    fn standard_error(&self) -> sys::Result<i32> {
         // Append, because a file opened anew would start at its beginning; no wait, because the reader may have stopped reading.
         let flags = open_flag::WRONLY
             | open_flag::APPEND
             | open_flag::NOCTTY
             | open_flag::NONBLOCK
             | open_flag::CLOEXEC;
-        if let Ok(stderr) = fd::open_at(self.target, b"fd/2\0", flags, 0) {
-            line.send(stderr);
-            let _ = fd::close(stderr);
+        match fd::open_at(self.target, b"fd/2\0", flags, 0) {
+            // A file that somebody else has opened for the program, or a socket.
+            Err(Errno::EACCES | Errno::ENXIO) => {}
+            opened => return opened,
         }
+        const STDERR: i32 = 2;
+        let pidfd = process::open_pid(self.pid)?;
+        // The number is not another process's by now.
+        let lives = fd::stat_at(self.target, b"stat\0", true).is_ok();
+        let taken = if lives { process::take_descriptor(pidfd, STDERR) } else { Err(Errno::ESRCH) };
+        let _ = fd::close(pidfd);
+        let stderr = taken?;
+        // It waits where the program would.
+        if poll_now(stderr, poll_event::OUT).is_ok_and(|events| events & poll_event::OUT != 0) {
+            return Ok(stderr);
+        }
+        let _ = fd::close(stderr);
+        Err(Errno::EAGAIN)
     }
 
     /// Closes its descriptors.

@@ -450,6 +450,12 @@ pub fn open_pid(pid: u32) -> Result<i32> {
     unsafe { sc!(pidfd_open, pid, 0) }.map(|fd| fd as i32)
 }
 
+/// pidfd_getfd(2): a descriptor of ours for what descriptor `fd` of another process refers to. Linux 5.6; whoever may trace the process may do it.
+pub fn take_descriptor(pidfd: i32, fd: i32) -> Result<i32> {
+    // SAFETY: no memory is involved.
+    unsafe { sc!(pidfd_getfd, pidfd, fd, 0) }.map(|fd| fd as i32)
+}
+
 /// Sets the name of the calling thread (`PR_SET_NAME`); at most 15 bytes and a NUL.
 pub fn set_name(name: &[u8]) {
     if name.last() == Some(&0) {

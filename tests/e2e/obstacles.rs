@@ -2,10 +2,14 @@
 
 use harness::{Place, Process, Program, User};
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 /// A save, the obstacle, and a save that is refused; then the victim must pass.
 #[track_caller]
-fn refused(mut process: Process, folder: &str, expected: &str) {
+pub fn refused(mut process: Process, folder: &str, expected: &str) {
     process.ready();
     let cwd = format!("/proc/{}/cwd/{folder}", process.pid());
     let names = || {
@@ -48,6 +52,34 @@ fn file_size_limit() {
     for user in User::each() {
         refused(Place::new(user).start(&Program::victim("save_fails").arg("file-size")), "", "EFBIG");
     }
+}
+
+/// What a writer has to tell is told also where standard error cannot be opened anew: a socket, or a file that nobody may open any more.
+#[test]
+fn a_message_for_a_standard_error_that_cannot_be_opened() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut command = place.command_for(&Program::victim("save_fails").arg("file-size"));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        command.stdout(place.output("out")).stderr(OwnedFd::from(theirs));
+        let mut process = Process::spawn(&place, command);
+        process.ready();
+        process.save();
+        process.go();
+        process.ready();
+        process.send(process.signal);
+        let mut line = String::new();
+        BufReader::new(ours).read_line(&mut line).unwrap();
+        assert!(line.starts_with("ckpt: not saved: ") && line.contains("EFBIG"), "{line}");
+        process.passes();
+    }
+    // Nobody may open it for writing any more.
+    let place = Place::new(User::ordinary());
+    let err = fs::File::options().create(true).append(true).open(place.file("err")).unwrap();
+    err.set_permissions(PermissionsExt::from_mode(0o444)).unwrap();
+    let mut command = place.command_for(&Program::victim("save_fails").arg("file-size"));
+    command.stdout(place.output("out")).stderr(err);
+    refused(Process::spawn(&place, command), "", "EFBIG");
 }
 
 #[test]
