@@ -2,6 +2,7 @@
 # make demo       the main job on a real program: save, kill, restart (needs python3)
 # make check      everything that must hold before a change lands; what .ci/run runs
 # make check-programs  the tests of programs that come in large packages: java, node, go, numpy; installs them
+# make check-systems   the tests of quotas, full disks, memory limits and FUSE; as root: it mounts file systems; installs what it needs
 # make audit      the annotated trace of a save and a restart
 # make soak       saves, restarts and kills at random moments; SOAK_SECONDS=600 for longer
 # make faults     every system call of a save and a restart fails in every way, and is the last one: half an hour
@@ -19,7 +20,7 @@ SOAK_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
 
-.PHONY: all demo check check-programs audit soak faults bench install deb clean
+.PHONY: all demo check check-programs check-systems audit soak faults bench install deb clean
 .DELETE_ON_ERROR:
 
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
@@ -46,6 +47,11 @@ check-programs:
 	tests/setup programs
 	$(MAKE) all
 	tests/run --large
+
+check-systems:
+	tests/setup systems
+	$(MAKE) all
+	tests/run --systems
 
 audit: all
 	@$(TOOL) audit

@@ -30,6 +30,7 @@ mod refusals;
 mod servers;
 mod signals;
 mod soak;
+mod systems;
 mod terminals;
 mod threaded_programs;
 mod threads;

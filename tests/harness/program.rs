@@ -9,8 +9,11 @@ use std::process::Command;
 
 /// Name of a tool and of the Debian package that has it, for the message when it is missing.
 const PACKAGES: &[(&str, &str)] = &[
+    ("btrfs", "btrfs-progs"),
     ("eu-readelf", "elfutils"),
     ("lua5.4", "lua5.4"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("musl-gcc", "musl-tools"),
     ("nm", "binutils"),
     ("objdump", "binutils"),
@@ -27,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-cli", "redis-tools"),
     ("script", "bsdutils"),
     ("systemd-analyze", "systemd"),
+    ("umount", "mount"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),
 ];
