@@ -139,8 +139,11 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]";
         assert_eq!(present.mappings().len(), 6, "vsyscall is left out");
         assert_eq!(present.vdso_group().count(), 3);
         assert_eq!(present.vdso(), Some(Span { start: 0x7f00_0000_6000, end: 0x7f00_0000_8000 }));
-        assert_eq!(present.overlap(0x4fff000, 0x5000000), None);
-        assert_eq!(present.overlap(0x4fff000, 0x5000001), Some(Span { start: 0x500_0000, end: 0x500_1000 }));
+        assert_eq!(present.overlap(0x4ff_f000, 0x500_0000), None);
+        assert_eq!(
+            present.overlap(0x4ff_f000, 0x500_0001),
+            Some(Span { start: 0x500_0000, end: 0x500_1000 })
+        );
         assert!(present.push_line(b"nonsense").is_err());
     }
 }

@@ -483,7 +483,7 @@ pub(crate) fn quoted(bytes: &[u8], line: &mut Text) {
                 // Short when no digit follows that would be taken for a part of it.
                 let (a, b, c) = (byte >> 6, byte >> 3 & 7, byte & 7);
                 line.text("\\");
-                let long = tail.first().is_some_and(|next| next.is_ascii_digit());
+                let long = tail.first().is_some_and(u8::is_ascii_digit);
                 if long || a != 0 {
                     line.bytes(&[b'0' + a]);
                 }

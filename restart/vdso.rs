@@ -201,7 +201,7 @@ mod tests {
         let result = unsafe {
             let function: extern "C" fn(u64, *mut [i64; 2]) -> i64 =
                 core::mem::transmute(at as usize + offset);
-            function(1, &mut time)
+            function(1, &raw mut time)
         };
         assert_eq!(result, 0);
         assert!(time[0] > 0);

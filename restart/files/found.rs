@@ -149,11 +149,11 @@ fn open_target<'a>(image: &Image, path: &'a [u8], saved: u32) -> Result<'a, i32>
 }
 
 /// A file that is opened by its path.
-fn named<'a>(
+fn named(
     image: &Image<'static>,
     index: u32,
     file: &OpenFile,
-    options: &Options<'a>,
+    options: &Options<'_>,
     found: &mut Found,
     arena: &mut Arena<'static>,
 ) -> Result<'static, ()> {

@@ -51,7 +51,7 @@ impl<'a> Builder<'a, '_> {
                 _ => MORE,
             };
             let [reader, ..] = all;
-            if own == MORE || all.get(own).is_some_and(Temporary::is_home) {
+            if own == MORE || all.get(own).is_some_and(|one| one.is_home()) {
                 // A further end can only have been made by opening one in /proc/self/fd, and so it is made again.
                 let path = self.keep_bytes(descriptor_path(reader.open_number() as i32).as_bytes())?;
                 let more = self.numbers.take();
@@ -66,7 +66,7 @@ impl<'a> Builder<'a, '_> {
             }
             let present = if own == WRITER { packets } else { 0 };
             if file.flags & SETTABLE != present {
-                let number = all.get(own).map_or(0, Temporary::open_number);
+                let number = all.get(own).map_or(0, |one| one.open_number());
                 let args = [u64::from(number), u64::from(fcntl::SETFL), u64::from(file.flags & KEPT)];
                 self.early(Op::zero(Sysno::fcntl, args))?;
             }

@@ -27,13 +27,13 @@ impl Temporary {
     }
 
     /// Whether it is where the process had it.
-    pub fn is_home(&self) -> bool {
+    pub fn is_home(self) -> bool {
         self.home != NONE
     }
 
     /// A number under which it is open.
-    pub fn open_number(&self) -> u32 {
-        if self.home != NONE { self.home } else { self.number }
+    pub fn open_number(self) -> u32 {
+        if self.home == NONE { self.number } else { self.home }
     }
 }
 

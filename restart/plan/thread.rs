@@ -29,8 +29,8 @@ mod clone_flag {
     pub const THREAD: u64 = 0x10000;
     pub const SYSVSEM: u64 = 0x40000;
     pub const SETTLS: u64 = 0x80000;
-    pub const PARENT_SETTID: u64 = 0x100000;
-    pub const CHILD_CLEARTID: u64 = 0x200000;
+    pub const PARENT_SETTID: u64 = 0x0010_0000;
+    pub const CHILD_CLEARTID: u64 = 0x0020_0000;
 }
 
 /// `struct sched_attr` (include/uapi/linux/sched/types.h), 56 bytes.
@@ -202,7 +202,7 @@ impl<'a> Builder<'a, '_> {
             self.put(late, Op::any(Sysno::sched_setaffinity, [0, affinity.len() as u64, mask]))?;
         }
         // Without clamps, or on a kernel that has none.
-        let plain = thread.policy == 0 && matches!(thread.util_clamp, [0, 1024] | [0, 0]);
+        let plain = thread.policy == 0 && matches!(thread.util_clamp, [0, 1024 | 0]);
         if plain {
             let now = creator.map_or(self.inputs.nice, |creator| creator.nice);
             if thread.nice != now {

@@ -108,7 +108,7 @@ impl<'a> Builder<'a, '_> {
             self.copy_number(from, event + core::mem::offset_of!(SigEvent, tid) as u64)?;
         }
         let id = self.keep(timer.id)?;
-        self.put(late, Op::zero(Sysno::timer_create, [timer.clock as u32 as u64, event, id]))
+        self.put(late, Op::zero(Sysno::timer_create, [u64::from(timer.clock as u32), event, id]))
     }
 
     /// Copies 32 bits that are known only when the executor comes to it. The executor makes system calls only; this is one that copies.

@@ -51,7 +51,7 @@ pub fn check_preload(file: &Path) -> Result<()> {
 
 fn is_privileged(file: &Path) -> bool {
     // An ordinary owner's bits do nothing for the owner; then the loader is right to preload, and this is only too careful.
-    let mode = file.metadata().map(|metadata| metadata.permissions().mode()).unwrap_or(0);
+    let mode = file.metadata().map_or(0, |metadata| metadata.permissions().mode());
     mode & 0o4000 != 0 || mode & 0o2010 == 0o2010
 }
 
@@ -60,7 +60,7 @@ fn interpreter_of(file: &Path) -> Option<PathBuf> {
     let mut start = [0; 256];
     let len = File::open(file).ok()?.read_at(&mut start, 0).ok()?;
     let line = start[..len].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     Some(PathBuf::from(OsStr::from_bytes(words.next()?)))
 }
 

@@ -130,11 +130,11 @@ fn default_action(signal: i32) {
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, signal);
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
         libc::raise(signal);
-        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
 }
 
@@ -248,7 +248,7 @@ impl Supervisor<'_> {
         let Some((saver, _)) = self.saver.take() else { return false };
         let mut status = 0;
         // SAFETY: our child, which has not been waited for.
-        let waited = unsafe { libc::waitpid(saver.as_raw(), &mut status, 0) };
+        let waited = unsafe { libc::waitpid(saver.as_raw(), &raw mut status, 0) };
         waited == saver.as_raw() && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
     }
 
@@ -320,7 +320,7 @@ fn next_signal(until: Option<Instant>) -> Result<Option<libc::siginfo_t>> {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: a set, a struct to fill, and a time or null.
-    match Errno::result(unsafe { libc::sigtimedwait(all.as_ref(), &mut info, timeout) }) {
+    match Errno::result(unsafe { libc::sigtimedwait(all.as_ref(), &raw mut info, timeout) }) {
         Ok(_) => Ok(Some(info)),
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
         Err(errno) => Err(Failure::call("sigtimedwait", errno)),
@@ -332,7 +332,7 @@ fn wait_any() -> Option<(i32, i32)> {
     let mut status = 0;
     let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
     // SAFETY: a number to fill.
-    let pid = unsafe { libc::waitpid(-1, &mut status, flags) };
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
     (pid > 0).then_some((pid, status))
 }
 

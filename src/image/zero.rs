@@ -61,7 +61,7 @@ mod tests {
         let mut page = [0u8; 4096 + 200];
         for (start, len) in [(0, 4096), (1, 4096), (7, 4001), (31, 64), (3, 63), (0, 0), (5, 1), (64, 127)] {
             assert!(is_zero(&page[start..start + len]));
-            for at in 0..len {
+            for at in (0..len).step_by(if cfg!(miri) { 97 } else { 1 }) {
                 page[start + at] = 1 << (at % 8);
                 assert!(!is_zero(&page[start..start + len]), "byte {at} of {len} from {start}");
                 page[start + at] = 0;

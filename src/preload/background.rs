@@ -83,7 +83,7 @@ fn write_to(
 fn no_second_try(stop: Stop) -> Stop {
     match stop {
         Stop::Full => Failure::Scratch(sys::Errno::ENOMEM).into(),
-        failed => failed,
+        Stop::Failed(_) => stop,
     }
 }
 

@@ -102,10 +102,10 @@ impl Failure {
         };
         match self {
             Self::Scratch(e) => {
-                errno(line, "memory for tables", e, "raise the memory limits (ulimit -v, ulimit -l)")
+                errno(line, "memory for tables", e, "raise the memory limits (ulimit -v, ulimit -l)");
             }
             Self::Proc(name, e) => {
-                errno(line, name, e, "a save needs /proc of this process, mounted and readable")
+                errno(line, name, e, "a save needs /proc of this process, mounted and readable");
             }
             Self::ProcText(name) => {
                 line.text(name)
@@ -113,13 +113,13 @@ impl Failure {
             }
             Self::Ask(what, e) => errno(line, what, e, "the kernel or a seccomp filter refuses it"),
             Self::Directory(e) => {
-                errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place")
+                errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place");
             }
             Self::Create(e) => {
-                errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place")
+                errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place");
             }
             Self::Write(e) => {
-                errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place")
+                errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place");
             }
             Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
             Self::SyncDirectory(e) => errno(
@@ -129,10 +129,10 @@ impl Failure {
                 "look at the file system's health",
             ),
             Self::Rename(e) => {
-                errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name")
+                errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name");
             }
             Self::Command(e) => {
-                errno(line, "running the command of CKPT_IMAGE", e, "raise the process limit (ulimit -u)")
+                errno(line, "running the command of CKPT_IMAGE", e, "raise the process limit (ulimit -u)");
             }
             Self::CommandFailed(status) if status & 0x7f == 0 => {
                 line.text("the command of CKPT_IMAGE ended with code ").int(i64::from(status >> 8));

@@ -155,7 +155,7 @@ impl Pages {
             match contents {
                 Contents::File => self.file(&mut region, None, &mut found)?,
                 Contents::Object(runs) if vma.shared != 0 => {
-                    self.object(&mut region, runs, vma.start, vma.end)?
+                    self.object(&mut region, runs, vma.start, vma.end)?;
                 }
                 Contents::Object(runs) => self.file(&mut region, Some(runs), &mut found)?,
                 _ => self.anonymous(&mut region, &mut found)?,

@@ -225,7 +225,9 @@ fn note(old: u64, new: u64, len: u64) {
 
 /// Before a save: the tables of an earlier one are not there, least of all in a process that was restarted.
 pub fn forget() {
-    LEFT.iter().for_each(|[base, _]| base.store(0, Ordering::Relaxed));
+    for [base, _] in &LEFT {
+        base.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Unmaps the tables of a helper that has ended before its time.

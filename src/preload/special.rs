@@ -97,21 +97,12 @@ impl Special {
             self.copy(vma, &mut its_pages)
         });
         for vma in private_memory(snapshot, scratch).filter(|vma| !absent(vma)) {
-            if result.is_ok() && self.is_wiped(vma, &mut own_pages, &mut its_pages) {
+            if result.is_ok() && is_wiped(vma, &mut own_pages, &mut its_pages) {
                 result = self.copy(vma, &mut its_pages);
             }
         }
         own_pages.close();
         result
-    }
-
-    /// Whether a region of private memory has pages in the target, and none here.
-    fn is_wiped(&self, vma: &Vma, own: &mut PageMap, its: &mut PageMap) -> bool {
-        match own.has_any(vma.start, vma.end) {
-            Some(true) => false,
-            Some(false) => its.has_any(vma.start, vma.end) != Some(false),
-            None => vma.flags & region_flag::WIPEONFORK != 0,
-        }
     }
 
     /// Copies the target's pages of a region, and its guard pages.
@@ -166,6 +157,15 @@ fn mapped(pid: u32) -> Option<u64> {
     let _ = fd::close(statm);
     let (pages, _) = take_decimal(text.get(..len.ok()?)?)?;
     Some(pages * (PAGE / 1024))
+}
+
+/// Whether a region of private memory has pages in the target, and none here.
+fn is_wiped(vma: &Vma, own: &mut PageMap, its: &mut PageMap) -> bool {
+    match own.has_any(vma.start, vma.end) {
+        Some(true) => false,
+        Some(false) => its.has_any(vma.start, vma.end) != Some(false),
+        None => vma.flags & region_flag::WIPEONFORK != 0,
+    }
 }
 
 /// Maps a region that the child did not get.

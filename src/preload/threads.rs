@@ -229,27 +229,12 @@ impl Gathering {
             if report::now() >= deadline {
                 return Err(name(pid, missing));
             }
-            self.wait(called as u32);
+            wait(called as u32);
             // The parked ones do not end: when there are no more than these and the leader, nobody is left who could start another one.
             let standing = 1 + PARKED.load(Ordering::SeqCst);
             if count_in(path.as_bytes()) == Ok(standing) {
                 return Ok(());
             }
-        }
-    }
-
-    /// Sleeps until as many threads have parked as were signalled; not for long, because some may have ended and others may be new.
-    fn wait(&self, called: u32) {
-        const LOOK: u64 = 3_000_000;
-        let until = report::now() + LOOK;
-        AWAITED.store(called, Ordering::SeqCst);
-        loop {
-            let parked = PARKED.load(Ordering::SeqCst);
-            let now = report::now();
-            if parked >= called || now >= until {
-                return;
-            }
-            let _ = thread::futex_wait(&PARKED, parked, until - now);
         }
     }
 
@@ -336,6 +321,21 @@ fn is_among(ids: &[AtomicU32], tid: u32, before: &mut usize) -> bool {
     let Some(place) = place.or_else(|| skipped.iter().position(is)) else { return false };
     *before = place + 1;
     true
+}
+
+/// Sleeps until as many threads have parked as were signalled; not for long, because some may have ended and others may be new.
+fn wait(called: u32) {
+    const LOOK: u64 = 3_000_000;
+    let until = report::now() + LOOK;
+    AWAITED.store(called, Ordering::SeqCst);
+    loop {
+        let parked = PARKED.load(Ordering::SeqCst);
+        let now = report::now();
+        if parked >= called || now >= until {
+            return;
+        }
+        let _ = thread::futex_wait(&PARKED, parked, until - now);
+    }
 }
 
 /// Why a thread did not stop.

@@ -10,7 +10,7 @@ pub fn open_protection_keys() {
         // SAFETY: OSPKE says that the instruction is enabled; it takes zeros in ecx and edx. It changes which memory may be accessed, so the compiler
         // must not move an access over it: no `nomem`.
         unsafe {
-            core::arch::asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0, options(nostack, preserves_flags))
+            core::arch::asm!("wrpkru", in("eax") 0, in("ecx") 0, in("edx") 0, options(nostack, preserves_flags));
         };
     }
 }

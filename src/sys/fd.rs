@@ -19,16 +19,16 @@ pub mod open_flag {
     pub const TRUNC: u32 = 0o1000;
     pub const APPEND: u32 = 0o2000;
     pub const NONBLOCK: u32 = 0o4000;
-    pub const DIRECTORY: u32 = 0o200000;
-    pub const NOFOLLOW: u32 = 0o400000;
-    pub const TMPFILE: u32 = 0o20200000;
-    pub const CLOEXEC: u32 = 0o2000000;
-    pub const PATH: u32 = 0o10000000;
+    pub const DIRECTORY: u32 = 0o200_000;
+    pub const NOFOLLOW: u32 = 0o400_000;
+    pub const TMPFILE: u32 = 0o20_200_000;
+    pub const CLOEXEC: u32 = 0o2_000_000;
+    pub const PATH: u32 = 0o10_000_000;
     pub const DSYNC: u32 = 0o10000;
     pub const ASYNC: u32 = 0o20000;
     pub const DIRECT: u32 = 0o40000;
-    pub const NOATIME: u32 = 0o1000000;
-    pub const SYNC: u32 = 0o4010000;
+    pub const NOATIME: u32 = 0o1_000_000;
+    pub const SYNC: u32 = 0o4_010_000;
 }
 
 /// `struct stat` of x86-64 (arch/x86/include/uapi/asm/stat.h).

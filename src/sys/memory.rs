@@ -24,7 +24,7 @@ pub mod map {
     pub const NORESERVE: u32 = 0x4000;
     pub const POPULATE: u32 = 0x8000;
     pub const STACK: u32 = 0x20000;
-    pub const FIXED_NOREPLACE: u32 = 0x100000;
+    pub const FIXED_NOREPLACE: u32 = 0x0010_0000;
 }
 
 /// Advice of madvise(2) (include/uapi/asm-generic/mman-common.h).

@@ -44,7 +44,7 @@ impl Memory {
             "regions" => Self::map(number, 1, 2),
             _ => panic!("{kind}: no such memory"),
         };
-        memory.fill(if kind == "zeros" { 0 } else { 1 });
+        memory.fill(u64::from(kind != "zeros"));
         if kind == "regions" {
             memory.split();
         }

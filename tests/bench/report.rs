@@ -34,7 +34,9 @@ pub fn write(options: &Options, machine: &Machine, table: &Table) {
         std::fs::create_dir_all(directory).expect("a directory for the results");
         let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).expect("a result");
         write("bench.json", &json);
-        plots.iter().for_each(|(name, svg)| write(name, svg));
+        for (name, svg) in &plots {
+            write(name, svg);
+        }
     };
     save(&options.out);
     std::fs::write(options.out.join("BENCH.md"), &text).expect("a result");

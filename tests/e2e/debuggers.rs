@@ -21,9 +21,9 @@ fn says(mut command: Command) -> String {
 fn gdb(image: &Image, commands: &[&str]) -> String {
     let mut command = Command::new(tool("gdb"));
     command.current_dir(image.place().cwd()).args(["-nx", "-batch"]);
-    commands.iter().for_each(|text| {
+    for text in commands {
         command.args(["-ex", text]);
-    });
+    }
     says({
         command.arg("debuggee").arg(&image.path);
         command

@@ -141,7 +141,9 @@ fn a_program_that_has_closed_its_standard_streams_is_saved() {
             // SAFETY: close(2) between fork and exec.
             unsafe {
                 command.pre_exec(move || {
-                    closed.iter().for_each(|number| _ = libc::close(*number));
+                    for number in closed {
+                        libc::close(*number);
+                    }
                     Ok(())
                 });
             }

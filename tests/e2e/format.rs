@@ -70,9 +70,10 @@ fn size_of_type(kind: &str, all: &BTreeMap<String, Vec<Item>>) -> u64 {
 /// The table of a struct or of a module of constants.
 fn table(name: &str, all: &BTreeMap<String, Vec<Item>>) -> String {
     let is_struct = name.starts_with(|c: char| c.is_uppercase());
-    let mut out = String::from(match is_struct {
-        true => "| offset | bytes | field | what |\n| ---: | ---: | --- | --- |\n",
-        false => "| value | name | what |\n| ---: | --- | --- |\n",
+    let mut out = String::from(if is_struct {
+        "| offset | bytes | field | what |\n| ---: | ---: | --- | --- |\n"
+    } else {
+        "| value | name | what |\n| ---: | --- | --- |\n"
     });
     let mut offset = 0;
     for Item { name, kind, text } in &all[name] {

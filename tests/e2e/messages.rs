@@ -69,7 +69,9 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         return;
     }
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| files(&entry.unwrap().path(), found));
+        for entry in fs::read_dir(path).unwrap() {
+            files(&entry.unwrap().path(), found);
+        }
     } else if path.extension().is_some_and(|kind| kind == "rs") {
         found.push(path.to_owned());
     }
@@ -135,7 +137,9 @@ fn pieces(text: &str) -> Vec<String> {
 
 fn all_literals() -> Vec<Literal> {
     let mut sources = vec![];
-    SOURCES.iter().for_each(|source| files(&root().join(source), &mut sources));
+    for source in SOURCES {
+        files(&root().join(source), &mut sources);
+    }
     assert!(sources.len() > 80, "{sources:?}");
     sources.iter().flat_map(|source| literals(source)).collect()
 }

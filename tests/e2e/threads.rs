@@ -46,9 +46,8 @@ fn a_thread_that_does_not_stop_is_named() {
     for user in User::each() {
         let mut process = Place::new(user).start(&Program::victim("unstoppable"));
         process.ready();
-        let line = match process.try_save() {
-            Ok(_) => process.fail("saved, with a thread that blocks signal 33"),
-            Err(line) => line,
+        let Err(line) = process.try_save() else {
+            process.fail("saved, with a thread that blocks signal 33")
         };
         assert!(line.contains("(deaf)") && line.contains("does not stop"), "{line}");
         process.go();

@@ -303,7 +303,7 @@ impl Tracer {
         let mut deliver = 0;
         match (event, signal) {
             (libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK, _) => {
-                self.is_born(pid)
+                self.is_born(pid);
             }
             (0, 0x85) => self.call(pid),
             (0, signal) if self.is_new(pid) && signal == libc::SIGSTOP => {}

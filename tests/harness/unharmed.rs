@@ -62,7 +62,7 @@ fn text(len: usize) -> Vec<u8> {
     let mut seed = 42u64;
     let mut text = Vec::with_capacity(len + 16);
     while text.len() < len {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         text.extend(words[(seed >> 33) as usize % words.len()].bytes());
         if seed >> 60 == 0 {
             text.extend(format!("{:x} ", seed >> 20).bytes());

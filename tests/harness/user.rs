@@ -17,7 +17,7 @@ impl User {
     /// Everybody a test has to run as: root and an ordinary user for root, and only itself for an ordinary user.
     pub fn each() -> impl Iterator<Item = User> {
         let root = Uid::effective().is_root();
-        [User::Nobody, User::Myself].into_iter().skip(if root { 0 } else { 1 })
+        [User::Nobody, User::Myself].into_iter().skip(usize::from(!root))
     }
 
     /// The ordinary one.

@@ -12,7 +12,8 @@ use std::time::Duration;
 thread_local!(static MINE: Cell<u64> = const { Cell::new(0) });
 
 fn mix(start: u64, rounds: u32) -> u64 {
-    (0..rounds).fold(start, |x, _| x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407))
+    (0..rounds)
+        .fold(start, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
 }
 
 fn main() {

@@ -51,9 +51,10 @@ impl Kernel<'_> {
         assert_eq!(result, address, "mmap returns another address");
         let flags = flags as u32;
         for (index, page) in Self::range(address, len).enumerate() {
-            let contents = match flags & map::ANONYMOUS != 0 {
-                true => Contents::Fill(0),
-                false => Contents::File(fd as i32, offset + index as u64 * PAGE),
+            let contents = if flags & map::ANONYMOUS != 0 {
+                Contents::Fill(0)
+            } else {
+                Contents::File(fd as i32, offset + index as u64 * PAGE)
             };
             let before = self.pages.insert(page, Page { contents, prot: prot as u32 });
             let may_replace = flags & (map::FIXED | map::FIXED_NOREPLACE) == map::FIXED;

@@ -85,7 +85,7 @@ fn page_map() -> Finding {
         ..ScanArguments::default()
     };
     // SAFETY: without a vector the kernel only walks the range and writes `walk_end`.
-    match unsafe { pagemap_scan(file.as_raw_fd(), &mut arguments) } {
+    match unsafe { pagemap_scan(file.as_raw_fd(), &raw mut arguments) } {
         Ok(_) => finding(State::Ok, "PAGEMAP_SCAN: only touched pages are read"),
         Err(_) => finding(State::Limited, "no PAGEMAP_SCAN (Linux 6.7): touched pages are found one by one"),
     }
@@ -156,7 +156,7 @@ fn timers() -> Finding {
 fn process_id() -> Finding {
     const CAP_SYS_ADMIN: u64 = 21;
     const CAP_CHECKPOINT_RESTORE: u64 = 40;
-    let capabilities = crate::target::Status::of("self").map(|status| status.capabilities).unwrap_or(0);
+    let capabilities = crate::target::Status::of("self").map_or(0, |status| status.capabilities);
     let has = |bit: u64| capabilities >> bit & 1 != 0;
     if has(CAP_CHECKPOINT_RESTORE) || has(CAP_SYS_ADMIN) {
         return Finding::new(

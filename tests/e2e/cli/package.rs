@@ -13,7 +13,7 @@ fn package(place: &Place) -> PathBuf {
     let output = command.output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let package = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end());
-    assert!(package.is_file(), "{package:?}");
+    assert!(package.is_file(), "{}", package.display());
     package
 }
 

@@ -214,7 +214,7 @@ impl Parts {
 
         p.more.push((elf::OWNER_CORE, elf::NT_AUXV, vec![0; 32]));
         p.more.push((elf::OWNER_LINUX, elf::NT_X86_XSTATE, vec![0; 577]));
-        p.more.push((OWNER, 77 | note::OPTIONAL, b"from the future".to_vec()));
+        p.more.push((OWNER, 0x4d | note::OPTIONAL, b"from the future".to_vec()));
         p
     }
 
