@@ -201,6 +201,9 @@ pub struct Verify {
     /// The images ('-': standard input)
     #[arg(required = true, value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub images: Vec<PathBuf>,
+    /// Print what was found as JSON: a list with an entry for each image
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Say how two images differ: process, regions and their pages, descriptors

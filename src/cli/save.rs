@@ -5,7 +5,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::output::{self, Output};
 use crate::report::{Line, Saved};
 use crate::request::{Kind, Request};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::text::{count, elapsed, shown, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -22,6 +22,7 @@ struct Report {
     pages: u64,
     stop_us: Option<u64>,
     total_us: u64,
+    children: Vec<u32>,
 }
 
 /// `ckpt save`.
@@ -36,6 +37,7 @@ pub fn save(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
 
 fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
     let target = if args.may_end { started(args)? } else { Target::find(&args.target, args.signal)? };
+    let children = target::children(target.pid);
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
     let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;
     let progress = Progress::new(quiet || args.json);
@@ -64,6 +66,7 @@ fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
                 pages: saved.pages,
                 stop_us: saved.stop.map(us),
                 total_us: us(saved.total),
+                children: children.iter().map(|(id, _)| *id).collect(),
             },
         );
     }
@@ -80,6 +83,22 @@ fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
             target.pid,
             size(saved.bytes),
             elapsed(saved.total)
+        ),
+    )?;
+    tell_of(&children, out)
+}
+
+/// A program that waits for a child finds after a restart that it has none, and a shell believes that a command has ended.
+fn tell_of(children: &[(u32, String)], out: &mut Output) -> Result<()> {
+    if children.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = children.iter().map(|(id, name)| format!("{name} ({id})")).collect();
+    output::line(
+        out,
+        format_args!(
+            "  without its children, which are processes of their own: {}; save it when they have ended",
+            names.join(", ")
         ),
     )
 }
@@ -114,11 +133,13 @@ struct Answer {
     pid: u32,
     name: String,
     refusals: Vec<String>,
+    children: Vec<u32>,
 }
 
 /// `ckpt check`.
 pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let target = Target::find(&args.target, args.signal)?;
+    let children = target::children(target.pid);
     let mut request = Request::send(&target, Kind::Check, Some(args.timeout))?;
     let mut refusals = vec![];
     while !request.finished() {
@@ -131,9 +152,11 @@ pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let code = if refusals.is_empty() { Code::Done } else { Code::No };
     let who = format!("{} ({})", target.name, target.pid);
     if args.json {
-        output::json(out, &Answer { pid: target.pid, name: target.name, refusals })?;
+        let children = children.iter().map(|(id, _)| *id).collect();
+        output::json(out, &Answer { pid: target.pid, name: target.name, refusals, children })?;
     } else if refusals.is_empty() && !quiet {
         output::line(out, format_args!("{who}: can be saved"))?;
+        tell_of(&children, out)?;
     } else if !quiet {
         output::line(
             out,

@@ -214,6 +214,27 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// The children of all threads of a process, with their names; those that have ended but were not waited for, too. Not the helper of a save, of whose
+/// end the program is not told.
+pub fn children(pid: u32) -> Vec<(u32, String)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let ids: Vec<u32> = lists.flat_map(|list| numbers(&list)).collect();
+    ids.into_iter().filter(|id| exit_signal(*id) != Some(0)).filter_map(|id| Some((id, name(id)?))).collect()
+}
+
+/// The signal that the parent of a process gets when it ends: field 38 of proc_pid_stat(5).
+fn exit_signal(pid: u32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The third field is the first one behind the name.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(38 - 3)?.parse().ok()
+}
+
+/// The numbers of a line.
+fn numbers(line: &str) -> Vec<u32> {
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
 /// The program that a supervisor (`ckpt run`), or `myrestart --pid=keep`, looks after; any other process is itself. `$!` in a script is the supervisor's id.
 fn program_of(pid: u32) -> u32 {
     let read = |file: String| fs::read_to_string(file).unwrap_or_default();
@@ -223,10 +244,9 @@ fn program_of(pid: u32) -> u32 {
     if ours.is_none() || exe(pid) != ours && comm(pid) != "myrestart\n" {
         return pid;
     }
-    let children = read(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    let mut children = numbers(&read(format!("/proc/{pid}/task/{pid}/children")));
     // Its namespace's first process is not the program.
-    let children: Vec<u32> = children.filter(|child| comm(*child) != "myrestart-init\n").collect();
+    children.retain(|child| comm(*child) != "myrestart-init\n");
     match children[..] {
         [child] => child,
         _ => pid,

@@ -6,25 +6,73 @@ use crate::opened::Opened;
 use crate::output::{self, Output};
 use crate::text::{count, shown, size};
 use image::crc::crc32c;
+use serde::Serialize;
 use std::path::Path;
+
+/// What was found of one image, as JSON.
+#[derive(Serialize)]
+struct Verdict {
+    image: String,
+    whole: bool,
+    /// Length of the file, and number of chunks of page data, when it is whole.
+    bytes: Option<u64>,
+    chunks: Option<u64>,
+    /// What is wrong, and the exit code for it.
+    error: Option<String>,
+    code: Option<u8>,
+}
+
+impl Verdict {
+    fn new(path: &Path, found: &Result<Whole>) -> Self {
+        let (whole, failure) = (found.as_ref().ok(), found.as_ref().err());
+        Self {
+            image: shown(path),
+            whole: whole.is_some(),
+            bytes: whole.map(|whole| whole.bytes),
+            chunks: whole.map(|whole| whole.chunks),
+            error: failure.map(|failure| failure.text.clone()),
+            code: failure.map(|failure| failure.code as u8),
+        }
+    }
+}
 
 /// Verifies all of them; fails with the first failure at the end.
 pub fn run(args: &Verify, quiet: bool, out: &mut Output) -> Result<()> {
-    let mut failures = vec![];
+    let (mut failures, mut verdicts) = (vec![], vec![]);
     for path in &args.images {
-        match verify(path) {
-            Ok(line) if !quiet => output::line(out, line)?,
+        let found = verify(path);
+        if args.json {
+            verdicts.push(Verdict::new(path, &found));
+        }
+        match found {
+            Ok(whole) if !quiet && !args.json => output::line(out, whole.describe(path))?,
             Ok(_) => {}
             Err(failure) => failures.push(failure),
         }
+    }
+    if args.json {
+        output::json(out, &verdicts)?;
     }
     let Some(first) = failures.first() else { return Ok(()) };
     let lines = failures.iter().map(|failure| failure.text.as_str()).collect::<Vec<_>>();
     Err(Failure::new(first.code, lines.join("\nckpt: ")))
 }
 
-/// Verifies one image: what was found to be right.
-fn verify(path: &Path) -> Result<String> {
+/// An image in which every sum is right.
+struct Whole {
+    bytes: u64,
+    chunks: u64,
+}
+
+impl Whole {
+    fn describe(&self, path: &Path) -> String {
+        let checked = count(self.chunks, "chunk");
+        format!("{}: whole: {}, headers and notes, {checked} of page data", shown(path), size(self.bytes))
+    }
+}
+
+/// Verifies one image.
+fn verify(path: &Path) -> Result<Whole> {
     let opened = Opened::new(path)?;
     let image = opened.image()?;
     let head = image.head();
@@ -42,8 +90,7 @@ fn verify(path: &Path) -> Result<String> {
         }
         at += len;
     }
-    let checked = count(sums.len() as u64, "chunk");
-    Ok(format!("{}: whole: {}, headers and notes, {checked} of page data", shown(path), size(head.file_len)))
+    Ok(Whole { bytes: head.file_len, chunks: sums.len() as u64 })
 }
 
 /// The line for page data in a part of the file that does not have its sum: whose memory it is.

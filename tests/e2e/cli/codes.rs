@@ -1,7 +1,7 @@
 //! Exit codes of `ckpt` that no other test meets.
 
 use super::Ckpt;
-use harness::{Artifact, User};
+use harness::{Artifact, Program, User};
 use std::fs::File;
 
 /// Offset of `required` in an image: behind `version`, the first field of HEAD.
@@ -25,6 +25,18 @@ fn state_that_this_version_does_not_know_is_82() {
         said.err,
         "ckpt: newer: needs something that this version does not know; use the ckpt that wrote it (number 1)\n"
     );
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_70() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let mut process = ckpt.place.start(&Program::victim("answers_oddly"));
+    process.ready();
+    let said = ckpt.say(["save", &process.pid().to_string()]);
+    assert_eq!((said.code, said.out.as_str()), (70, ""), "{said:?}");
+    let start = format!("ckpt: process {} (answers_oddly): an answer that does not fit: ", process.pid());
+    assert!(said.err.starts_with(&start) && said.err.lines().count() == 1, "{said:?}");
+    process.passes();
 }
 
 #[test]

@@ -136,6 +136,22 @@ fn every_damaged_byte_is_found_and_named() {
     let said = ckpt.say(["verify", "flipped", "myckpt"]);
     assert_eq!(said.code, 71);
     assert!(said.err.contains("memory of /") && said.out.starts_with("myckpt: whole"), "{said:?}");
+
+    let told = ckpt.say(["verify", "--json", "flipped", "myckpt"]);
+    assert_eq!((told.code, &told.err), (71, &said.err));
+    let found: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    let error = found[0]["error"].as_str().unwrap();
+    assert!(
+        said.err == format!("ckpt: {error}\n") && found[0]["code"] == 71 && found[0]["whole"] == false,
+        "{found}"
+    );
+    assert_eq!((&found[1]["image"], &found[1]["whole"]), (&"myckpt".into(), &true.into()), "{found}");
+    assert_eq!(
+        (&found[1]["bytes"], &found[1]["error"]),
+        (&whole.len().into(), &serde_json::Value::Null),
+        "{found}"
+    );
+    assert!(found[1]["chunks"].as_u64() > Some(0) && found.as_array().unwrap().len() == 2, "{found}");
 }
 
 #[test]

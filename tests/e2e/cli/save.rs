@@ -376,3 +376,26 @@ fn a_program_that_ends_before_it_is_saved_is_told() {
     sleeper.kill();
     assert_eq!(wait(|| waiting.ended()).unwrap().code(), Some(91));
 }
+
+#[test]
+fn children_that_an_image_lacks_are_named() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let script = "import subprocess, time
+child = subprocess.Popen(['sleep', '1000'])
+print('ready', flush=True)
+child.wait()";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    let pid = process.pid().to_string();
+    let answer = ckpt.json(["check", "--json", &pid]);
+    let child = answer["children"][0].as_u64().unwrap();
+    assert_eq!(answer["children"].as_array().unwrap().len(), 1, "{answer}");
+    let line = format!(
+        "  without its children, which are processes of their own: sleep ({child}); save it when they have ended\n"
+    );
+    assert_eq!(ckpt.shows(["check", &pid]), format!("python3 ({pid}): can be saved\n{line}"));
+    assert!(ckpt.shows(["save", &pid]).ends_with(&line));
+    assert_eq!(ckpt.json(["save", "--json", &pid])["children"], answer["children"]);
+    kill(Pid::from_raw(child as i32), Signal::SIGKILL).unwrap();
+    assert_eq!(process.finish().code(), 0);
+}
