@@ -30,7 +30,12 @@ ckpt_executor:
 2:      cmp     r13, [r12 + {RECORD_END}]
         je      6f                              # all done: become the thread
         mov     ebx, {CHILD_TRIES}
-8:      movzx   eax, word ptr [r13 + {OP_NR}]
+8:      cmp     byte ptr [r13 + {OP_CHECK}], {CHECK_LAST}
+        jne     20f
+        mov     rax, [r12 + {RECORD_BEFORE_LAST}]
+        lock dec dword ptr [rax]                # one less of those that have not come here
+        jnz     3f                              # it is for another one to do
+20:     movzx   eax, word ptr [r13 + {OP_NR}]
         mov     rdi, [r13 + {OP_ARGS}]
         mov     rsi, [r13 + {OP_ARGS} + 8]
         mov     rdx, [r13 + {OP_ARGS} + 16]
@@ -41,6 +46,8 @@ ckpt_executor:
         movzx   ecx, byte ptr [r13 + {OP_CHECK}]
         cmp     ecx, {CHECK_ANY}
         je      3f                              # no matter what it returned
+        cmp     ecx, {CHECK_LAST}
+        je      3f                              # the same
         cmp     ecx, {CHECK_EXACT}
         jne     4f
         cmp     rax, [r13 + {OP_EXPECT}]
@@ -88,7 +95,7 @@ ckpt_executor:
         dec     r9d
         jnz     7b
         mov     rdx, rdi                        # length
-        mov     edi, dword ptr [r12 + {RECORD_STDERR}] # the restarter's, while it is open
+        mov     edi, dword ptr [r12 + {RECORD_STDERR}] # the restarter's: open until no thread can fail any more
         mov     eax, {NR_WRITE}
         syscall                                 # nobody to tell if this fails
         mov     edi, {EXIT_CODE}

@@ -38,6 +38,8 @@ pub struct Record {
     pub lines: u64,
     /// Where to write it.
     pub stderr: u64,
+    /// Address of a count, of 32 bits, of the threads that have not come to their op that only the last one makes ([`Check::Last`]).
+    pub before_last: u64,
     /// Address of the first [`image::format::Owner`], of all threads.
     pub owners: u64,
     /// Number of them.
@@ -76,6 +78,7 @@ global_asm!(
     RECORD_STACK_TOP = const offset_of!(Record, stack_top),
     RECORD_LINES = const offset_of!(Record, lines),
     RECORD_STDERR = const offset_of!(Record, stderr),
+    RECORD_BEFORE_LAST = const offset_of!(Record, before_last),
     RECORD_OWNERS = const offset_of!(Record, owners),
     RECORD_OWNERS_LEN = const offset_of!(Record, owners_len),
     CONTEXT_RBX = const offset_of!(Context, rbx),
@@ -94,6 +97,7 @@ global_asm!(
     CHECK_EXACT = const Check::Exact as u8,
     CHECK_ANY = const Check::Any as u8,
     CHECK_CHILD = const Check::Child as u8,
+    CHECK_LAST = const Check::Last as u8,
     CHILD_TRIES = const CHILD_TRIES,
     EEXIST = const EEXIST,
     LINE_LEN = const offset_of!(FailureLine, len),

@@ -14,6 +14,8 @@ pub enum Check {
     Any = 2,
     /// clone3(2): the parent gets a thread id, the child goes on with the [`crate::execute::Record`] at [`Op::expect`].
     Child = 3,
+    /// Made by the thread that comes to it last, and not by the others; then anything, as [`Check::Any`].
+    Last = 4,
 }
 
 /// What [`Op::nr`] is when no system call is made, but bytes are copied: to `args[0]`, from `args[1]`, as many as `args[2]`.
@@ -62,6 +64,11 @@ impl Op {
         Self { check: Check::Any, ..Self::exact(nr, args, 0) }
     }
 
+    /// Makes call `nr` in the thread that comes to it last, and goes on, whatever it returns.
+    pub fn last<const N: usize>(nr: Sysno, args: [u64; N]) -> Self {
+        Self { check: Check::Last, ..Self::exact(nr, args, 0) }
+    }
+
     /// Makes call clone3(2), whose child goes on with the record at `record`.
     pub fn child(args: u64, len: u64, record: u64) -> Self {
         Self { check: Check::Child, ..Self::exact(Sysno::clone3, [args, len], record) }
@@ -76,7 +83,7 @@ impl Op {
     pub fn accepts(&self, result: sys::Result<usize>) -> bool {
         match (self.check, result) {
             (Check::Exact, Ok(value)) => value as u64 == self.expect,
-            (Check::Success | Check::Child, Ok(_)) | (Check::Any, _) => true,
+            (Check::Success | Check::Child, Ok(_)) | (Check::Any | Check::Last, _) => true,
             (_, Err(_)) => false,
         }
     }

@@ -7,7 +7,7 @@ use crate::files::{self, Own};
 use crate::keep::{self, Kept};
 use crate::load::{self, Loader, Stack};
 use crate::objects;
-use crate::op::Op;
+use crate::op::{Check, Op};
 use crate::options::{HELP, Mode, Options, Pid};
 use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
@@ -313,7 +313,10 @@ fn inputs<'a>(
 fn print_plan(plan: &Plan) -> Result<'static, ()> {
     let mut line = print::Text::new();
     let ops = plan.early.as_slice().iter().chain(plan.late.as_slice());
-    for op in ops.filter(|op| op.sysno().is_some()) {
+    let end = plan.late.as_slice().last();
+    // What only one of the threads does is told once.
+    let is_told = |op: &&Op| op.check != Check::Last || end.is_some_and(|end| core::ptr::eq(*op, end));
+    for op in ops.filter(|op| op.sysno().is_some()).filter(is_told) {
         line.truncate(0);
         print::traced(op, &mut line);
         write_all(line.text("\n").as_bytes())?;

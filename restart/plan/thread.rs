@@ -80,11 +80,9 @@ impl<'a> Builder<'a, '_> {
             self.late(Op::zero(Sysno::prctl, [u64::from(pr::SET_MDWE), u64::from(mdwe), 0, 0, 0]))?;
         }
         self.drop_capabilities()?;
-        if self.inputs.stderr > 2 {
-            // It is gone, whatever close(2) says; and nobody could be told.
-            self.late(Op::any(Sysno::close, [self.inputs.stderr as u64]))?;
-        }
-        self.record(0, &leader, 0)?;
+        let before_last = self.keep(image.threads().len() as u32)?;
+        self.close_stderr()?;
+        self.record(0, &leader, 0, before_last)?;
         for index in 1..image.threads().len() {
             let Some(thread) = image.threads().get(index) else { break };
             let first = self.late.len();
@@ -94,7 +92,16 @@ impl<'a> Builder<'a, '_> {
             self.registrations(&thread)?;
             self.thread_attributes(&thread, Some(&leader))?;
             self.drop_capabilities()?;
-            self.record(index, &thread, first)?;
+            self.close_stderr()?;
+            self.record(index, &thread, first, before_last)?;
+        }
+        Ok(())
+    }
+
+    /// The restarter's own standard error, when nobody can have to tell anything any more. It is gone, whatever close(2) says.
+    fn close_stderr(&mut self) -> Result<'a, ()> {
+        if self.inputs.stderr > 2 {
+            self.late(Op::last(Sysno::close, [self.inputs.stderr as u64]))?;
         }
         Ok(())
     }
@@ -158,7 +165,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// What thread `index` does in the executor: the late ops from `first` on.
-    fn record(&mut self, index: usize, thread: &Thread, first: usize) -> Result<'a, ()> {
+    fn record(&mut self, index: usize, thread: &Thread, first: usize, before_last: u64) -> Result<'a, ()> {
         let hole = self.inputs.layout.hole;
         let ops = self.late.next_address() - ((self.late.len() - first) * size_of::<Op>()) as u64;
         self.records.push(Record {
@@ -172,8 +179,8 @@ impl<'a> Builder<'a, '_> {
             threads: self.inputs.image.threads().len() as u64,
             stack_top: self.stacks + ((index + 1) * STACK) as u64,
             lines: 0,
-            // The main thread closes the restarter's own at the end, and cannot know when others have failed.
-            stderr: if index == 0 { self.inputs.stderr as u64 } else { 2 },
+            stderr: self.inputs.stderr as u64,
+            before_last,
             owners: 0,
             owners_len: 0,
         })

@@ -2,7 +2,7 @@
 //! does it at every occurrence.
 
 use harness::audit::Phase;
-use harness::faults::{Extent, Subject, faults, kills, sweep_restart};
+use harness::faults::{Extent, Subject, faults, kills, sweep_restart, sweep_restart_over};
 use harness::tracer::{Call, Fault, Tracer, What, Whom};
 use harness::{Place, Program, User};
 use nix::fcntl::{Flock, FlockArg};
@@ -52,6 +52,19 @@ fn somebody_is_killed_in_the_foreground() {
 #[test]
 fn calls_of_a_restart_fail() {
     sweep_restart(&[], &[], User::ordinary(), Extent::First).check();
+}
+
+/// In the last steps of a thread, others may be done: whoever fails has a line to say so.
+#[test]
+fn calls_of_the_last_thread_of_a_restart_fail() {
+    let last = |calls: &[Call]| {
+        // Its name.
+        let last = calls.iter().rfind(|call| call.phase == Phase::Restart && call.nr == Sysno::prctl);
+        faults(&[last.unwrap().clone()], Extent::All)
+    };
+    let tally = sweep_restart_over(&["threads"], &[], User::ordinary(), last);
+    tally.check();
+    assert_eq!(tally.failed, 1, "{tally}");
 }
 
 #[test]

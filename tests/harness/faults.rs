@@ -318,6 +318,16 @@ impl State {
 
 /// Every fault of a restart of one image.
 pub fn sweep_restart(args: &[&str], options: &[&str], user: User, extent: Extent) -> Tally {
+    sweep_restart_over(args, options, user, |calls| faults(calls, extent))
+}
+
+/// Those faults of a restart of one image that are chosen from its calls.
+pub fn sweep_restart_over(
+    args: &[&str],
+    options: &[&str],
+    user: User,
+    choose: impl Fn(&[Call]) -> Vec<Fault>,
+) -> Tally {
     let place = Place::new(user);
     let mut process = place.start(&Program::victim("faults").args(args));
     process.ready();
@@ -330,7 +340,7 @@ pub fn sweep_restart(args: &[&str], options: &[&str], user: User, extent: Extent
     assert!(!trace.hung && !trace.ended, "{}", restarted.report());
     restarted.kill();
     let mut tally = Tally::default();
-    for fault in faults(&trace.calls, extent) {
+    for fault in choose(&trace.calls) {
         let output = place.read("out");
         let (trace, process) = restart_with(&image, options, threads, Some(fault));
         let done = judge_restart(fault, &trace, process, &place, &output);

@@ -27,10 +27,11 @@ int main(void)
         len = 0;
         if (!strcmp(line, "quit\n"))
             return 0;
-        say(11, "out ");
-        say(1, line);
+        /* Standard output comes last: who has read it may save the program at once. */
         say(2, "err ");
         say(2, line);
+        say(11, "out ");
+        say(1, line);
         if (!strcmp(line, "wait\n"))
             wait_for_go(1);
     }
