@@ -175,7 +175,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
 
         #[test]
         fn all_ways_agree(seed: u64, len in 0usize..if cfg!(miri) { 5_000 } else { 20_000 }, start in 0usize..16, cut: proptest::sample::Index) {

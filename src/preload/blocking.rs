@@ -347,14 +347,18 @@ fn place(arrival: &Arrival) -> Option<u64> {
     (!is_on_alternate(frame) || is_on_alternate(address)).then_some(address)
 }
 
-/// Lets the kernel continue the call; false when the frame has something that only rt_sigreturn(2) can bring back.
+/// Lets the kernel continue the call; false when the frame has something that only rt_sigreturn(2) can bring back, or there is no room for another.
 fn wait_on(arrival: &mut Arrival, asked_again: bool) -> bool {
     const TRAP_FLAG: u64 = 1 << 8;
     let user = &arrival.user;
     if user.fpstate == 0 || user.gregs[greg::EFLAGS] & TRAP_FLAG != 0 || thread::has_shadow_stack() {
         return false;
     }
-    arrival.xfeatures = crate::process::xstate(user.fpstate).0;
+    let (features, size) = crate::process::xstate(user.fpstate);
+    if !has_room_below(arrival, size) {
+        return false;
+    }
+    arrival.xfeatures = features;
     if asked_again && let Ok((_, info)) = signal::take(signal::bit(config::get().signal)) {
         arrival.info.iter_mut().zip(&info).for_each(|(to, from)| *to = *from);
         arrival.leave = leave::AGAIN;
@@ -365,6 +369,18 @@ fn wait_on(arrival: &mut Arrival, asked_again: bool) -> bool {
     unsafe { signal::rearm_stack(user.stack_sp, user.stack_flags, user.stack_size) };
     arrival.leave = leave::WAITING;
     true
+}
+
+/// Whether another frame fits below this one, whose register area has `size` bytes: a signal may arrive when they are not blocked any more and the
+/// thread is not back on the program's stack yet.
+fn has_room_below(arrival: &Arrival, size: u64) -> bool {
+    /// What the kernel may leave out to align a frame and its register area (get_sigframe() in arch/x86/kernel/signal.c).
+    const GAPS: u64 = 256;
+    let user = &arrival.user;
+    let frame = core::ptr::from_ref(arrival) as u64;
+    let room = frame.wrapping_sub(user.stack_sp);
+    // Not on the alternate stack: on one that grows.
+    room >= user.stack_size || room >= user.fpstate.wrapping_sub(frame).saturating_add(size + RED_ZONE + GAPS)
 }
 
 /// Signals that will arrive when the handler returns.
