@@ -1,5 +1,6 @@
 //! What a save can say: one line, with the thing, the cause and what to do.
 
+use crate::config;
 use sys::Errno;
 use sys::line::Line;
 
@@ -81,6 +82,11 @@ pub enum ThreadTrouble {
     },
 }
 
+/// Appends what CKPT_IMAGE is: who reads the line need not be who started the program.
+fn present_image<const N: usize>(line: &mut Line<N>) {
+    line.text(" (it is ").escaped(config::get().image()).text(")");
+}
+
 impl Failure {
     /// Whether the program is one that cannot be saved as it is now, rather than something having gone wrong.
     pub fn is_refusal(self) -> bool {
@@ -114,12 +120,15 @@ impl Failure {
             Self::Ask(what, e) => errno(line, what, e, "the kernel or a seccomp filter refuses it"),
             Self::Directory(e) => {
                 errno(line, "directory of the image", e, "set CKPT_IMAGE to a writable place");
+                present_image(line);
             }
             Self::Create(e) => {
                 errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place");
+                present_image(line);
             }
             Self::Write(e) => {
                 errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place");
+                present_image(line);
             }
             Self::Sync(e) => errno(line, "syncing the image", e, "look at the file system's health"),
             Self::SyncDirectory(e) => errno(
@@ -130,6 +139,7 @@ impl Failure {
             ),
             Self::Rename(e) => {
                 errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name");
+                present_image(line);
             }
             Self::Command(e) => {
                 errno(line, "running the command of CKPT_IMAGE", e, "raise the process limit (ulimit -u)");

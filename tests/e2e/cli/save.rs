@@ -318,6 +318,7 @@ fn a_save_that_fails_says_which_call_failed() {
     let said = ckpt.say(["save", &process.pid().to_string()]);
     assert_eq!(said.code, 90, "{said:?}");
     assert!(said.err.contains("directory of the image: ENOENT"), "{said:?}");
+    assert!(said.err.ends_with("set CKPT_IMAGE to a writable place (it is /nowhere/image)\n"), "{said:?}");
     assert_eq!(process.ended(), None);
 }
 
