@@ -195,6 +195,8 @@ fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
         };
     } else if let Some(redirection) = whole.strip_prefix(b"--fd=") {
         redirect(options, redirection)?;
+    } else if matches!(bytes, b"--jobs" | b"--missing-files" | b"--pid") {
+        return Err(usage(bytes, "its value must follow an equals sign"));
     } else {
         return Err(usage(bytes, "unknown option"));
     }
