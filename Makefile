@@ -6,6 +6,7 @@
 # make audit      the annotated trace of a save and a restart
 # make soak       saves, restarts and kills at random moments; SOAK_SECONDS=600 for longer
 # make faults     every system call of a save and a restart fails in every way, and is the last one: half an hour
+# make miri       the unit tests of the pure code in Rust's interpreter, which finds undefined behaviour (needs a nightly toolchain with Miri)
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers
 # make deb        build/ckpt_VERSION_amd64.deb (needs dpkg-dev)
@@ -20,7 +21,7 @@ SOAK_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
 
-.PHONY: all demo check check-programs check-systems audit soak faults bench install deb clean
+.PHONY: all demo check check-programs check-systems audit soak faults miri bench install deb clean
 .DELETE_ON_ERROR:
 
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
@@ -61,6 +62,11 @@ soak: all
 
 faults: all
 	@$(TOOL) faults
+
+# Isolated from files, the tests could not read their inputs. The vector instructions are there when the interpreter is told so.
+miri:
+	MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS='-Ctarget-feature=+sse4.2,+avx2' \
+		$(CARGO) +nightly miri test --target-dir $(TARGET)/miri --lib -p ckpt-image -p ckpt-restart
 
 bench: all
 	@$(CARGO) run --quiet --release --locked -p ckpt-bench --bin bench -- $(BENCH)

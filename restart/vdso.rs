@@ -169,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "the vdso is no memory of the interpreter's")]
     fn every_function_becomes_a_system_call() {
         let original = vdso();
         let mut patched = original.to_vec();
@@ -183,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "the vdso is no memory of the interpreter's")]
     fn a_patched_function_tells_the_time() {
         let mut patched = vdso().to_vec();
         patch(&mut patched).expect("known form");
@@ -208,6 +210,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "the vdso is no memory of the interpreter's")]
     fn what_a_stub_has_replaced_is_told() {
         let mut patched = vdso().to_vec();
         patch(&mut patched).expect("known form");
@@ -242,6 +245,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "the vdso is no memory of the interpreter's")]
     fn nonsense_is_refused() {
         assert_eq!(patch(&mut []), None);
         assert_eq!(patch(&mut [0; 4096]), None);
