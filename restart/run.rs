@@ -22,11 +22,10 @@ use sys::fd::IoVec;
 use sys::line::Line;
 use sys::memory::{map, prot};
 use sys::process::capability;
+use sys::thread::CPU_MASK;
 
 /// What `--version` prints.
 const VERSION: &str = concat!("myrestart ", env!("CARGO_PKG_VERSION"), "\n");
-/// Room for the affinity mask: 8192 CPUs, the most that the kernel can be built for.
-const CPU_MASK: usize = 1024;
 
 /// Does what the options say, and ends the process, or turns it into another one.
 pub fn run(options: Options<'_>) -> ! {

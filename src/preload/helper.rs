@@ -53,6 +53,8 @@ pub struct Job<'a> {
     pub dumpable: u32,
     /// Number of this save.
     pub generation: u32,
+    /// The CPU that the target has used.
+    pub cpu: sys::Result<u32>,
     /// When the signal arrived, in nanoseconds of `CLOCK_MONOTONIC`.
     pub started: u64,
     /// `ckpt_checkpoint()` asked, and waits for the image.
@@ -180,6 +182,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         process,
         pid: sysprocess::pid(),
         ppid: sysprocess::parent_pid(),
+        cpu: sys::thread::cpu(),
         dumpable: sysprocess::prctl_value(pr::GET_DUMPABLE).unwrap_or(1),
         generation: crate::resume::next_generation(),
         started,

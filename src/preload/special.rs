@@ -34,6 +34,7 @@ pub struct Special {
 struct Size {
     mapped: u64,
     locked: u64,
+    anonymous: u64,
 }
 
 impl Special {
@@ -43,6 +44,11 @@ impl Special {
         let flags = open_flag::RDONLY | open_flag::CLOEXEC;
         let pagemap = fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1);
         Ok(Self { memory, pagemap, smaps: attributes::open()?, size: Size::read(scratch)? })
+    }
+
+    /// Bytes of the target's own memory that are there.
+    pub fn own_memory(&self) -> u64 {
+        self.size.anonymous * 1024
     }
 
     /// Closes what [`Special::open`] opened.
@@ -201,8 +207,8 @@ impl Size {
         result?;
         let text = scratch.room().get(..len).unwrap_or_default();
         let size = |name: &[u8]| fields::find(text, name).and_then(fields::kilobytes);
-        match (size(b"VmSize:"), size(b"VmLck:")) {
-            (Some(mapped), Some(locked)) => Ok(Self { mapped, locked }),
+        match (size(b"VmSize:"), size(b"VmLck:"), size(b"RssAnon:")) {
+            (Some(mapped), Some(locked), Some(anonymous)) => Ok(Self { mapped, locked, anonymous }),
             _ => Err(Failure::ProcText(STATUS).into()),
         }
     }

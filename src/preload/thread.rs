@@ -64,7 +64,7 @@ impl OwnState {
         let attr = known("sched_getattr", thread::scheduling(self.tid))?;
         let (rseq, rseq_len) = rseq_area(self.fs_base);
         // The kernel takes whole words only, and knows at most 8192 CPUs.
-        let mask = thread::affinity(self.tid, scratch.room().get_mut(..1024).ok_or(Full)?);
+        let mask = thread::affinity(self.tid, scratch.room().get_mut(..thread::CPU_MASK).ok_or(Full)?);
         let mask_len = known("sched_getaffinity", mask)?;
         let affinity = scratch.keep(mask_len)?;
         const RESET_ON_FORK: u64 = 1;

@@ -1,7 +1,7 @@
 //! Threads: ids, lists that the kernel keeps for them, scheduling, futexes.
 
-use crate::Result;
 use crate::call::sc;
+use crate::{Errno, Result};
 
 /// gettid(2).
 pub fn tid() -> u32 {
@@ -48,6 +48,34 @@ pub fn robust_list(tid: u32) -> Result<(u64, u64)> {
 pub fn affinity(tid: u32, mask: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `mask.len()` bytes.
     unsafe { sc!(sched_getaffinity, tid, mask.len(), mask.as_mut_ptr()) }
+}
+
+/// Room for a mask of CPUs, in bytes: a bit for each of 8192, the most that Linux can be built for (`NR_CPUS`).
+pub const CPU_MASK: usize = 1024;
+
+/// The CPU on which the caller runs: getcpu(2).
+pub fn cpu() -> Result<u32> {
+    let mut cpu = 0u32;
+    // SAFETY: the kernel writes one word; null is allowed for the node.
+    unsafe { sc!(getcpu, &raw mut cpu, 0, 0) }?;
+    Ok(cpu)
+}
+
+/// Has the caller go on on a CPU, where it stays as long as the scheduler has no reason against it: which CPUs it may use is as before.
+///
+/// # Errors
+///
+/// As `sched_setaffinity(2)`: `EINVAL` where it may not use that one.
+pub fn move_to(cpu: u32) -> Result<()> {
+    let (mut all, mut one) = ([0u8; CPU_MASK], [0u8; CPU_MASK]);
+    let len = affinity(0, &mut all)?.min(CPU_MASK);
+    let byte = one.get_mut(cpu as usize / 8).ok_or(Errno::EINVAL)?;
+    *byte = 1 << (cpu % 8);
+    for mask in [one, all] {
+        // SAFETY: the kernel reads the mask.
+        unsafe { sc!(sched_setaffinity, 0, len, mask.as_ptr()) }?;
+    }
+    Ok(())
 }
 
 /// `struct sched_attr` (include/uapi/linux/sched/types.h).
