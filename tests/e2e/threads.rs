@@ -32,6 +32,11 @@ fn timers_that_start_threads_or_signal_one() {
 }
 
 #[test]
+fn the_thread_of_the_timers_in_another_library() {
+    survives("timer_in_malloc");
+}
+
+#[test]
 fn threads_that_wait_for_signals() {
     survives("thread_signalfd");
 }
