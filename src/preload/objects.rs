@@ -339,8 +339,8 @@ impl Contents {
     /// Copies the contents of `sources`, which must not change: in the target's memory, with its descriptors.
     pub fn capture(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> Result<Self, Failure> {
         let memory = Failure::Scratch;
-        let objects = Growing::new().map_err(memory)?;
-        let runs = Growing::new().map_err(memory)?;
+        let objects = Growing::new();
+        let runs = Growing::new();
         let bytes = Growing::with_room(most_bytes(vmas, sources, scratch)).map_err(memory)?;
         let mut contents = Self { objects, runs, bytes, first_run: 0 };
         if sources.is_empty() {

@@ -75,12 +75,11 @@ impl Drop for Pages {
 impl Pages {
     /// Opens the page map of this process.
     pub fn new(second: Option<Second>) -> Result<Self, Failure> {
-        let memory = Failure::Scratch;
         Ok(Self {
             map: PageMap::open(),
-            shadows: Growing::new().map_err(memory)?,
-            loads: Growing::new().map_err(memory)?,
-            guards: Growing::new().map_err(memory)?,
+            shadows: Growing::new(),
+            loads: Growing::new(),
+            guards: Growing::new(),
             data_len: 0,
             second,
         })
@@ -335,7 +334,7 @@ struct Bits {
 impl Bits {
     /// None of `pages`.
     fn new(pages: u64) -> Result<Self, Failure> {
-        let mut words = Growing::new().map_err(Failure::Scratch)?;
+        let mut words = Growing::new();
         words.extend_zeros(pages.div_ceil(64) as usize).map_err(Failure::Scratch)?;
         Ok(Self { words, pages })
     }

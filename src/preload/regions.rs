@@ -25,8 +25,7 @@ pub struct Regions {
 pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -> Result<Regions, Stop> {
     complete(snapshot, scratch)?;
     let memory = Failure::Scratch;
-    let mut found =
-        Regions { regions: Growing::new().map_err(memory)?, files: Growing::new().map_err(memory)? };
+    let mut found = Regions { regions: Growing::new(), files: Growing::new() };
     for vma in snapshot.vmas.iter() {
         if let Some(kind) = unrestorable(vma, scratch) {
             return Err(Failure::Region(vma.start, kind).into());

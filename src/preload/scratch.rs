@@ -204,9 +204,11 @@ impl<T: Plain> DerefMut for List<T> {
     }
 }
 
-/// A table that grows, in a mapping of its own, which goes with it: for the writer, when the map has been read.
+/// A table that grows, in a mapping of its own, which comes with the first value and goes with the table: for the writer, when the map has been read.
 pub struct Growing<T> {
+    /// Address of the first value; aligned also where nothing is mapped.
     base: u64,
+    /// Length of the mapping in bytes; zero while there is none.
     mapped: u64,
     len: usize,
     kind: PhantomData<T>,
@@ -242,19 +244,9 @@ pub fn take_back() {
 }
 
 impl<T: Plain> Growing<T> {
-    fn at(base: u64, mapped: u64) -> Self {
-        note(0, base, mapped);
-        Self { base, mapped, len: 0, kind: PhantomData }
-    }
-
-    /// An empty table with room for at least one value.
-    pub fn new() -> sys::Result<Self> {
-        const FIRST: u64 = 64 * 1024;
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let base = unsafe {
-            memory::mmap(0, FIRST, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS, -1, 0)
-        }?;
-        Ok(Self::at(base, FIRST))
+    /// An empty table.
+    pub fn new() -> Self {
+        Self { base: core::mem::align_of::<T>() as u64, mapped: 0, len: 0, kind: PhantomData }
     }
 
     /// An empty table with room for `bytes` bytes of values, which cost nothing until they are there: it need not move when it grows. Where the
@@ -263,16 +255,17 @@ impl<T: Plain> Growing<T> {
         /// From here on, huge pages are worth asking for.
         const LARGE: u64 = 4 << 20;
         if bytes < LARGE {
-            return Self::new();
+            return Ok(Self::new());
         }
         let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE;
         // Not accessible at first: where the program locks new memory (mlockall(2)), all of it would come at once.
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let Ok(base) = (unsafe { memory::mmap(0, bytes, prot::NONE, flags, -1, 0) }) else {
-            return Self::new();
+            return Ok(Self::new());
         };
         let _ = memory::unlock(base, bytes);
-        let this = Self::at(base, bytes);
+        note(0, base, bytes);
+        let this = Self { base, mapped: bytes, len: 0, kind: PhantomData };
         // SAFETY: the mapping just made; the advice changes how pages come, not what is in them.
         unsafe {
             let _ = memory::madvise(base, bytes, advice::HUGEPAGE);
@@ -286,9 +279,15 @@ impl<T: Plain> Growing<T> {
         let bytes = (self.len as u64 + more as u64) * size_of::<T>() as u64;
         if bytes > self.mapped {
             let mapped = bytes.next_multiple_of(64 * 1024).max(self.mapped * 2);
-            // SAFETY: the table is borrowed for writing, so nobody holds a reference into it.
-            let base = unsafe { memory::mremap(self.base, self.mapped, mapped) }?;
-            note(self.base, base, mapped);
+            let (old, base) = if self.mapped == 0 {
+                let flags = map::PRIVATE | map::ANONYMOUS;
+                // SAFETY: a new mapping, at an address of the kernel's choice.
+                (0, unsafe { memory::mmap(0, mapped, prot::READ | prot::WRITE, flags, -1, 0) }?)
+            } else {
+                // SAFETY: the table is borrowed for writing, so nobody holds a reference into it.
+                (self.base, unsafe { memory::mremap(self.base, self.mapped, mapped) }?)
+            };
+            note(old, base, mapped);
             (self.base, self.mapped) = (base, mapped);
         }
         Ok(())
@@ -333,6 +332,9 @@ impl<T: Plain> Growing<T> {
 /// On every way out: the memory of a helper is the program's.
 impl<T> Drop for Growing<T> {
     fn drop(&mut self) {
+        if self.mapped == 0 {
+            return;
+        }
         note(self.base, 0, 0);
         // SAFETY: the table goes, and nothing else points there.
         let _ = unsafe { memory::munmap(self.base, self.mapped) };

@@ -27,7 +27,7 @@ impl Second {
         if worker::cpus(affinity) < 2 {
             return None;
         }
-        let mut stack = Growing::new().ok()?;
+        let mut stack = Growing::new();
         stack.extend_zeros(STACK).ok()?;
         Some(Self { stack })
     }

@@ -75,7 +75,7 @@ fn write_readable(
     write_all(out, bytes_of_slice(&pages.loads))?;
     write_all(out, &notes)?;
     write_zeros(out, layout.data_off - layout.notes_off - layout.notes_len)?;
-    let mut ids = Growing::<u32>::new().map_err(Failure::Scratch)?;
+    let mut ids = Growing::<u32>::new();
     for thread in snapshot.threads.iter() {
         ids.push(thread.tid).map_err(Failure::Scratch)?;
     }
@@ -101,7 +101,7 @@ fn lay_out(
 ) -> Result<(Layout, Growing<u8>), Stop> {
     let mut size = 256 * 1024;
     loop {
-        let mut buf = Growing::<u8>::new().map_err(Failure::Scratch)?;
+        let mut buf = Growing::<u8>::new();
         buf.extend_zeros(size).map_err(Failure::Scratch)?;
         match notes::build(&mut buf, job, snapshot, scratch, pages, regions) {
             Ok(len) => {
@@ -209,7 +209,7 @@ impl<'a> Data<'a> {
         let here = 0u8;
         let here = (&raw const here) as u64;
         let live = here.saturating_sub(Self::STACK)..here.saturating_add(Self::STACK);
-        let mut copy = Growing::<u8>::new().map_err(Failure::Scratch)?;
+        let mut copy = Growing::<u8>::new();
         copy.extend_zeros(2 * Self::STACK as usize).map_err(Failure::Scratch)?;
         let data = Self { pages, objects, live, copy };
         for [_, part, _] in data.own_loads().map(|load| data.split(load)) {
@@ -268,7 +268,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(data: &'a Data<'a>, ids: Option<Ids<'a>>) -> Result<Self, Failure> {
-        let sums = Growing::new().map_err(Failure::Scratch)?;
+        let sums = Growing::new();
         Ok(Self { data, ids, sum: 0, sums, owners: Owners::new()? })
     }
 
@@ -296,7 +296,7 @@ struct Owners {
 
 impl Owners {
     fn new() -> Result<Self, Failure> {
-        let mut table = Growing::new().map_err(Failure::Scratch)?;
+        let mut table = Growing::new();
         table.extend_zeros(OWNERS as usize).map_err(Failure::Scratch)?;
         Ok(Self { table, used: 0 })
     }

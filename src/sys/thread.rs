@@ -67,6 +67,9 @@ pub fn cpu() -> Result<u32> {
 ///
 /// As `sched_setaffinity(2)`: `EINVAL` where it may not use that one.
 pub fn move_to(cpu: u32) -> Result<()> {
+    if self::cpu() == Ok(cpu) {
+        return Ok(());
+    }
     let (mut all, mut one) = ([0u8; CPU_MASK], [0u8; CPU_MASK]);
     let len = affinity(0, &mut all)?.min(CPU_MASK);
     let byte = one.get_mut(cpu as usize / 8).ok_or(Errno::EINVAL)?;
