@@ -11,8 +11,9 @@
 //! child to wait for. Neither has an exit signal.
 
 use crate::arrival::Arrival;
+use crate::contents::Contents;
 use crate::message::Failure;
-use crate::objects::{self, Contents, Source};
+use crate::objects::{self, Source};
 use crate::pending::{self, Wanted};
 use crate::process::OwnProcess;
 use crate::report::{self, Report, Request};

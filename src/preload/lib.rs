@@ -22,6 +22,7 @@ mod background;
 mod blocking;
 mod command;
 mod config;
+mod contents;
 mod crash;
 mod descriptors;
 mod file;
