@@ -129,12 +129,8 @@ impl Process {
         let state = match self.child.try_wait() {
             Ok(Some(status)) => format!("ended: {status}"),
             _ => format!(
-                "runs: syscall {}\n--- status\n{}--- maps\n{}",
-                self.proc("syscall").trim(),
-                self.proc("status")
-                    .lines()
-                    .filter(|l| l.starts_with("Sig") || l.starts_with("State"))
-                    .fold(String::new(), |text, line| text + line + "\n"),
+                "runs\n--- threads\n{}--- maps\n{}",
+                self.threads().concat(),
                 tail(&self.proc("maps"), 60)
             ),
         };
@@ -151,6 +147,21 @@ impl Process {
             self.generation,
             files.concat()
         )
+    }
+
+    /// What each thread does: its name, state, signals, and the system call with its arguments that it is in.
+    fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        let wanted = ["Name", "State", "SigPnd", "ShdPnd", "SigBlk"];
+        tasks
+            .map(|task| {
+                let status = text(task.path().join("status"));
+                let lines = status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
+                let what = lines.fold(String::new(), |all, line| all + line + ", ").replace('\t', " ");
+                format!("{}: {what}syscall {}", task.file_name().display(), text(task.path().join("syscall")))
+            })
+            .collect()
     }
 
     /// A file of `/proc/PID`; empty when it cannot be read.
