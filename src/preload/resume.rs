@@ -88,25 +88,34 @@ fn tell_locks(arrival: &Arrival, owners: *const Owner, count: u64) {
 /// Writes the new thread id where libc keeps the old one.
 fn tell_libc(address: u64, old: u32) {
     let tid = thread::tid();
-    // glibc clears the word behind the tid address when the thread ends, and keeps the tid there until then.
-    if replace(address, old, tid) {
-        return;
-    }
-    // musl's tid address is a lock; its thread structure, to which FS points, begins with its own address and has the tid at 48.
-    let Ok(fs) = thread::fs_base() else { return };
+    // glibc clears the word behind the tid address when the thread ends, and keeps the tid there until then. musl's is the lock of its list of threads,
+    // which has the tid while the thread holds it.
+    replace(address, old, tid);
     const MUSL_TID: u64 = 48;
-    // SAFETY: a thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header).
-    if fs != 0 && unsafe { *(fs as *const u64) } == fs {
+    if let Some(fs) = musl_thread() {
         replace(fs + MUSL_TID, old, tid);
     }
 }
 
-/// Replaces the word at `address` if it is `old`; tells whether it was.
-fn replace(address: u64, old: u32, new: u32) -> bool {
+/// The thread structure of this thread, if its libc is musl.
+fn musl_thread() -> Option<u64> {
+    let fs = thread::fs_base().ok().filter(|fs| *fs != 0)?;
+    // SAFETY: a thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header). It has more words than these.
+    let [own, _, third, fourth] = unsafe { (fs as *const [u64; 4]).read_unaligned() };
+    // Both begin with their own address. Then musl has the threads before and behind it in the ring of all (src/internal/pthread_impl.h), which a save may
+    // find half changed; glibc has the address once more, and two small numbers (`tcbhead_t`, sysdeps/x86_64/nptl/tls.h).
+    const GLIBC_NUMBERS: u64 = 0xf_0000_000f;
+    let is_glibc = third == fs && fourth & !GLIBC_NUMBERS == 0;
+    (own == fs && !is_glibc).then_some(fs)
+}
+
+/// Replaces the word at `address` if it is `old`.
+fn replace(address: u64, old: u32, new: u32) {
     if address == 0 || !address.is_multiple_of(4) {
-        return false;
+        return;
     }
     // SAFETY: the kernel was told to write to this address when the thread ends, or it is inside the thread structure.
     let word = unsafe { &*(address as *const AtomicU32) };
-    word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    // Another value is left alone.
+    let _ = word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
 }

@@ -1,6 +1,6 @@
 //! Programs with more than one thread.
 
-use harness::{Artifact, Place, Process, Program, User, survives, tool, wait};
+use harness::{Artifact, Place, Process, Program, User, survives, survives_as, tool, wait};
 use std::fs;
 use std::process::Command;
 
@@ -23,6 +23,12 @@ fn locks_barriers_and_cancellation_between_threads() {
 #[test]
 fn threads_of_musl() {
     survives("threads_musl");
+}
+
+#[test]
+fn threads_of_musl_that_hold_the_lock_of_their_list() {
+    survives_as(Program::victim("thread_list_locked").arg("thread"));
+    survives_as(Program::victim("thread_list_locked").arg("main"));
 }
 
 #[test]

@@ -149,19 +149,23 @@ impl Process {
         )
     }
 
-    /// What each thread does: its name, state, signals, and the system call with its arguments that it is in.
+    /// What each thread does, of the process and of who else works in its place: its name, state and signals, the system call with its arguments that
+    /// it is in, and how many nanoseconds it has had a CPU and waited for one.
     fn threads(&self) -> Vec<String> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
-        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
-        let wanted = ["Name", "State", "SigPnd", "ShdPnd", "SigBlk"];
-        tasks
-            .map(|task| {
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default().replace('\t', " ");
+        let wanted = ["Name", "State", "Tgid", "SigPnd", "ShdPnd", "SigBlk"];
+        let mut all = vec![];
+        for pid in [vec![self.pid], self.companions()].concat() {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
                 let status = text(task.path().join("status"));
                 let lines = status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
-                let what = lines.fold(String::new(), |all, line| all + line + ", ").replace('\t', " ");
-                format!("{}: {what}syscall {}", task.file_name().display(), text(task.path().join("syscall")))
-            })
-            .collect()
+                let [call, times] = ["syscall", "schedstat"].map(|name| text(task.path().join(name)));
+                let what = lines.fold(String::new(), |all, line| all + line + ", ");
+                let (call, times) = (call.trim(), times.trim());
+                all.push(format!("{}: {what}syscall {call}, times {times}\n", task.file_name().display()));
+            }
+        }
+        all
     }
 
     /// A file of `/proc/PID`; empty when it cannot be read.
