@@ -2,9 +2,11 @@
 
 use crate::exit::{Code, Failure, Result};
 use crate::op::Op;
+use crate::probe::shrunk;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use image::crc::crc32c_append;
-use image::read::Sums;
+use image::format::PAGE;
+use image::read::{Image, Sums};
 use sys::fd::IoVec;
 use sys::{Errno, Sysno, worker};
 
@@ -69,7 +71,7 @@ const NO_OP: usize = usize::MAX;
 /// Reads what the plan says.
 pub struct Loader<'a> {
     /// The sums of the page data.
-    pub sums: &'a Sums<'a>,
+    pub sums: Sums<'static>,
     /// Whether they are checked: not with `--lazy`.
     pub checks: bool,
     /// Offset of the page data in the image.
@@ -105,8 +107,8 @@ impl<'a> Loader<'a> {
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             data_off: self.data_off,
-            chunk: self.chunk.max(4096),
-            sums: if self.checks { core::ptr::from_ref(self.sums).cast() } else { core::ptr::null() },
+            chunk: self.chunk.max(PAGE),
+            sums: if self.checks { &raw const self.sums } else { core::ptr::null() },
             scratch: self.scratch,
             scratch_len: self.chunk,
         };
@@ -142,15 +144,42 @@ impl<'a> Loader<'a> {
                 "the image is damaged (the checksum of a chunk of pages is wrong)",
                 "restart from another image",
             )),
-            Some((_, SHORT)) => {
-                let cause = "the file became shorter while it was read";
-                Err(Failure::new(Code::Truncated, self.name, cause, "restart from another image"))
-            }
+            Some((_, SHORT)) => Err(shrunk(self.name)),
             Some((_, errno)) => {
                 let errno = Errno::new(errno as i32);
                 Err(Failure::os(Code::Io, self.name, "cannot read pages", errno, "").by_errno())
             }
         }
+    }
+
+    /// Reads the page data at `offset` of the image into `place`, by whole chunks, for their sums.
+    ///
+    /// # Errors
+    ///
+    /// As [`Loader::run`].
+    pub fn read(&self, image: &Image, fd: i32, mut offset: u64, mut place: &mut [u8]) -> Result<'a, ()> {
+        let data_end = self.data_off + image.head().data_len;
+        while !place.is_empty() {
+            let chunk = self.chunk.max(PAGE);
+            let skipped = offset.saturating_sub(self.data_off) & (chunk - 1);
+            let start = offset - skipped;
+            let len = chunk.min(data_end.saturating_sub(start));
+            let wanted = len.saturating_sub(skipped).min(place.len() as u64);
+            let Some((piece, rest)) = place.split_at_mut_checked(wanted as usize) else { return Ok(()) };
+            let behind = len - skipped - wanted;
+            let scratch = |at: u64, len: u64| IoVec { base: (self.scratch + at) as usize, len: len as usize };
+            let pieces = [
+                scratch(0, skipped),
+                IoVec { base: piece.as_mut_ptr() as usize, len: piece.len() },
+                scratch(skipped, behind),
+            ];
+            let list = pieces.as_ptr() as u64;
+            // SAFETY: the pieces are `place`, which is borrowed, and the scratch memory.
+            unsafe { self.run(&[Op::exact(Sysno::preadv, [fd as u64, list, 3, start, 0], len)]) }?;
+            offset += wanted;
+            place = rest;
+        }
+        Ok(())
     }
 
     /// Starts a worker. When that fails there is one worker less.

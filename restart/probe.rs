@@ -3,11 +3,12 @@
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
 use crate::files::{Own, out_of_the_way};
+use crate::load::Loader;
 use crate::plan::{Backing, SavedVdso};
 use image::elf::Phdr;
 use image::error::ImageError;
-use image::format::{Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
-use image::read::Image;
+use image::format::{Head, Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
+use image::read::{Image, Sums};
 use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
@@ -29,9 +30,14 @@ pub struct Opened<'a> {
     pub owner: u32,
     /// Its tables.
     pub image: Image<'a>,
+    /// The sums of its page data.
+    pub sums: Sums<'a>,
 }
 
 /// Opens the image called `name` (with its NUL), reads its tables and believes none of them unseen.
+///
+/// What was checked is what is used from then on: tables that were mapped could change, or go away, with the file. Page data is another matter: it
+/// is looked at when it is read.
 ///
 /// # Errors
 ///
@@ -50,9 +56,11 @@ pub fn open_image(name: &[u8]) -> Result<'_, Opened<'static>> {
         _ => return refuse("not a regular file", "copy the image to a file"),
     }
     let len = u64::try_from(stat.size).unwrap_or(0);
-    let tables = map_tables(fd, len, name)?;
-    let image = Image::parse(tables, len).map_err(|error| not_an_image(error, name))?;
-    Ok(Opened { fd, owner: stat.uid, image })
+    let refused = |error| not_an_image(error, name);
+    let image = Image::parse(read_tables(fd, len, name)?, len).map_err(refused)?;
+    let Head { sums_off, sums_len, .. } = *image.head();
+    let sums = image.sums(read_part(fd, sums_off, sums_len, name)?).map_err(refused)?;
+    Ok(Opened { fd, owner: stat.uid, image, sums })
 }
 
 /// Opens a file under a number above 2, without waiting for the other end of a FIFO.
@@ -96,22 +104,61 @@ fn spool() -> Result<'static, i32> {
     }
 }
 
-/// Maps the part of the image before the page data; all of the file when that is shorter.
-fn map_tables(fd: i32, file_len: u64, name: &[u8]) -> Result<'_, &'static [u8]> {
-    let fail = |errno| Failure::os(Code::Io, name, "cannot read the image", errno, "").by_errno();
+/// Reads the part of the image before the page data; all of the file when that is shorter.
+fn read_tables(fd: i32, file_len: u64, name: &[u8]) -> Result<'_, &'static [u8]> {
     let mut first = [0u8; PAGE as usize];
-    let count = sys::fd::read_at(fd, &mut first, 0).map_err(fail)?;
+    let count = sys::fd::read_at(fd, &mut first, 0).map_err(|errno| unreadable(errno, name))?;
     let first = first.get(..count).unwrap_or_default();
     let wanted = image::read::prefix_len(first).map_err(|error| not_an_image(error, name))?;
-    let len = wanted.min(file_len);
-    if len == 0 {
-        return Err(not_an_image(ImageError::Empty, name));
+    match wanted.min(file_len) {
+        0 => Err(not_an_image(ImageError::Empty, name)),
+        len => read_part(fd, 0, len, name),
     }
+}
+
+/// Reads `len` bytes of the image, at least one, into memory of their own.
+fn read_part(fd: i32, offset: u64, len: u64, name: &[u8]) -> Result<'_, &'static [u8]> {
+    let flags = map::PRIVATE | map::ANONYMOUS | map::POPULATE;
     // SAFETY: a new mapping, at an address of the kernel's choice.
-    let start = unsafe { sys::memory::mmap(0, len, prot::READ, map::PRIVATE | map::POPULATE, fd, 0) };
-    let start = start.map_err(fail)?;
-    // SAFETY: just mapped, and nobody unmaps it before the executor does. An image is never rewritten in place.
-    Ok(unsafe { core::slice::from_raw_parts(start as *const u8, len as usize) })
+    let start = unsafe { sys::memory::mmap(0, len, prot::READ | prot::WRITE, flags, -1, 0) };
+    let start = start.map_err(no_memory)? as *mut u8;
+    // SAFETY: just mapped, `len` bytes of zeros, and nobody unmaps them before the executor does.
+    let part = unsafe { core::slice::from_raw_parts_mut(start, len as usize) };
+    read_exactly(fd, part, offset, name)?;
+    Ok(part)
+}
+
+/// Fills `buf` with what is at `offset` in the image.
+///
+/// # Errors
+///
+/// [`Code::Io`]; [`Code::Truncated`] when the file ends before, which it did not when it was opened.
+fn read_exactly<'n>(fd: i32, mut buf: &mut [u8], mut offset: u64, name: &'n [u8]) -> Result<'n, ()> {
+    while !buf.is_empty() {
+        let count = match sys::fd::read_at(fd, buf, offset) {
+            Ok(0) => return Err(shrunk(name)),
+            Ok(count) => count,
+            Err(errno) => return Err(unreadable(errno, name)),
+        };
+        buf = buf.get_mut(count..).unwrap_or_default();
+        offset += count as u64;
+    }
+    Ok(())
+}
+
+/// The image is shorter than it was when it was opened.
+pub fn shrunk(name: &[u8]) -> Failure<'_> {
+    let cause = "the file became shorter while it was read";
+    Failure::new(Code::Truncated, name, cause, "restart from another image")
+}
+
+fn unreadable(errno: Errno, name: &[u8]) -> Failure<'_> {
+    Failure::os(Code::Io, name, "cannot read the image", errno, "").by_errno()
+}
+
+/// No memory for what the restart itself needs.
+pub fn no_memory(errno: Errno) -> Failure<'static> {
+    Failure::os(Code::Memory, b"", "no memory for the restart", errno, "raise the limit (ulimit -v)")
 }
 
 fn not_an_image(error: ImageError, name: &[u8]) -> Failure<'_> {
@@ -283,11 +330,11 @@ pub fn vdso_region(image: &Image) -> Option<Region> {
 ///
 /// # Errors
 ///
-/// [`Code::Io`] when it cannot be read, [`Code::Unsupported`] when it is not of the known form.
+/// When it cannot be read, or is damaged; [`Code::Unsupported`] when it is not of the known form.
 pub fn saved_vdso<'a, 'n>(
     image: &Image,
     fd: i32,
-    name: &'n [u8],
+    loader: &Loader<'n>,
     arena: &mut Arena<'a>,
 ) -> Result<'n, SavedVdso<'a>> {
     let Some(region) = vdso_region(image) else { return Ok(SavedVdso::default()) };
@@ -296,12 +343,7 @@ pub fn saved_vdso<'a, 'n>(
         let Phdr { p_vaddr, p_filesz, p_offset, .. } = load;
         let at = (p_vaddr - region.start) as usize;
         let place = original.get_mut(at..at + p_filesz as usize).unwrap_or_default();
-        let len = place.len();
-        match sys::fd::read_at(fd, place, p_offset) {
-            Ok(count) if count == len => {}
-            Ok(_) => return Err(Failure::new(Code::Truncated, name, "the image is cut short", "")),
-            Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
-        }
+        loader.read(image, fd, p_offset, place)?;
     }
     let patched = arena.zeros(original.len())?;
     for (to, from) in patched.iter_mut().zip(original.iter()) {
@@ -311,7 +353,7 @@ pub fn saved_vdso<'a, 'n>(
         Some(_) => Ok(SavedVdso { original, patched }),
         None => Err(Failure::new(
             Code::Unsupported,
-            name,
+            loader.name,
             "the image is from another kernel, and its vdso is of an unknown form",
             "restart it under the kernel that it was saved under",
         )),

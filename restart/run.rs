@@ -15,7 +15,7 @@ use crate::present::Present;
 use crate::print;
 use crate::probe::{self, Opened};
 use core::mem::MaybeUninit;
-use image::format::{PAGE, Span};
+use image::format::{OWNERS, Owner, PAGE, Span};
 use image::read::{Image, Sums};
 use sys::Sysno;
 use sys::fd::IoVec;
@@ -66,7 +66,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     if options.lazy && options.mode != Mode::Verify {
         probe::check_lazy(opened.fd, name, options.force)?;
     }
-    let Opened { fd, image, .. } = opened;
+    let Opened { fd, image, sums, .. } = opened;
     let kept = match options.mode {
         // From here on this may be another process.
         Mode::Restart => keep::keep(&image, options.pid, options.force)?,
@@ -91,30 +91,19 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
 
     let layout = layout::find(&image, &present, vdso, room(&image, workers) as u64)?;
     let mut arena = map_hole(layout.hole)?;
-    let loader = loader(options, &image, fd, workers, &mut arena)?;
+    let loader = loader(options, &image, sums, workers, &mut arena)?;
     if options.mode == Mode::Verify {
         return verify(&image, fd, &loader, &mut arena, name);
     }
 
     let inputs = inputs(
-        options,
-        &image,
-        fd,
-        standard,
-        stderr,
-        &present,
-        vdso,
-        layout,
-        loader.scratch,
-        affinity,
-        kept,
-        &mut arena,
+        options, &image, fd, standard, stderr, &present, vdso, layout, &loader, affinity, kept, &mut arena,
     )?;
     let mut plan = plan::make(inputs, &mut arena)?;
     if options.mode == Mode::Plan {
         return print_plan(&plan);
     }
-    execute::prepare(&mut plan, loader.sums.owners(), &mut arena)?;
+    execute::prepare(&mut plan, sums.owners(), &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
     if kept.threads {
@@ -156,7 +145,7 @@ fn room(image: &Image, workers: usize) -> usize {
     let chunks = (head.data_len / PAGE) as usize / ((head.chunk as usize) / PAGE as usize).max(1) + 1;
     PAGE as usize
         + plan::room(image)
-        + 2 * head.sums_len as usize
+        + OWNERS as usize * size_of::<Owner>()
         + workers * (size_of::<Stack>() + head.chunk as usize)
         + image.files().len() * 32
         + image.objects().len() * 64
@@ -172,9 +161,7 @@ fn map_hole(hole: Span) -> Result<'static, Arena<'static>> {
     let len = hole.end - hole.start;
     // SAFETY: the addresses are free, and FIXED_NOREPLACE would say if they were not.
     let start = unsafe { sys::memory::mmap(hole.start, len, prot::READ | prot::WRITE, flags, -1, 0) };
-    start.map_err(|errno| {
-        Failure::os(Code::Memory, b"", "no memory for the restart", errno, "raise the limit (ulimit -v)")
-    })?;
+    start.map_err(probe::no_memory)?;
     let block = (hole.start + PAGE) as *mut MaybeUninit<u8>;
     // SAFETY: just mapped, and used by nobody else; it stays until libckpt unmaps it, after the last Rust code here has run.
     Ok(Arena::new(unsafe { core::slice::from_raw_parts_mut(block, (len - PAGE) as usize) }))
@@ -184,37 +171,16 @@ fn map_hole(hole: Span) -> Result<'static, Arena<'static>> {
 fn loader<'a>(
     options: &Options<'a>,
     image: &Image,
-    fd: i32,
+    sums: Sums<'static>,
     workers: usize,
     arena: &mut Arena<'static>,
 ) -> Result<'a, Loader<'a>> {
     let (head, name) = (image.head(), options.image);
-    let sums = read_sums(image, fd, name, arena)?;
-    let sums: &Sums = arena.keep(sums)?;
     let checks = !(options.lazy && options.mode != Mode::Verify);
     let stacks = arena.slots::<Stack>(workers)?.as_ptr() as u64;
     let scratch = arena.slots::<u8>(workers * head.chunk as usize)?.as_ptr() as u64;
     let (data_off, chunk) = (head.data_off, u64::from(head.chunk));
     Ok(Loader { sums, checks, data_off, chunk, jobs: options.jobs, workers, scratch, stacks, name })
-}
-
-fn read_sums<'a>(
-    image: &Image,
-    fd: i32,
-    name: &'a [u8],
-    arena: &mut Arena<'static>,
-) -> Result<'a, Sums<'static>> {
-    let head = image.head();
-    let bytes = arena.zeros(head.sums_len as usize)?;
-    let len = bytes.len();
-    match sys::fd::read_at(fd, bytes, head.sums_off) {
-        Ok(count) if count == len => {}
-        Ok(_) => return Err(Failure::new(Code::Truncated, name, "the image is cut short", "")),
-        Err(errno) => return Err(Failure::os(Code::Io, name, "cannot read the image", errno, "")),
-    }
-    image.sums(bytes).map_err(|error| {
-        Failure::new(Code::Corrupt, name, error.text(), "copy it again, or restart from another image")
-    })
 }
 
 /// `--verify`: reads every chunk and throws it away.
@@ -255,7 +221,7 @@ fn inputs<'a>(
     present: &Present,
     vdso: Vdso,
     layout: Layout,
-    scratch: u64,
+    loader: &Loader<'a>,
     affinity: &[u8],
     kept: Kept,
     arena: &mut Arena<'static>,
@@ -263,7 +229,7 @@ fn inputs<'a>(
     let backings = probe::open_backings(image, arena)?;
     let objects = objects::make(image, arena)?;
     let saved_vdso = if vdso == Vdso::Goes {
-        probe::saved_vdso(image, fd, options.image, arena)?
+        probe::saved_vdso(image, fd, loader, arena)?
     } else {
         plan::SavedVdso::default()
     };
@@ -301,7 +267,7 @@ fn inputs<'a>(
         affinity: mask,
         nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
         lazy: options.lazy,
-        scratch,
+        scratch: loader.scratch,
         executor: execute::executor_code(),
         pid: if kept.threads { image.process().pid } else { sys::process::pid() },
         kept,

@@ -125,6 +125,16 @@ impl<'a> Builder<'a, '_> {
             }
             self.add(&mut batch, to, run.len)?;
         }
+        self.read(&mut batch)?;
+        self.look_at_the_end()
+    }
+
+    /// Reads the last byte of the page data, to nowhere: a mapping beyond the end of the file can be made as well, but not touched.
+    fn look_at_the_end(&mut self) -> Result<'a, ()> {
+        let head = self.inputs.image.head();
+        let Some(last) = head.data_len.checked_sub(1) else { return Ok(()) };
+        let mut batch = self.batch(head.data_off + last);
+        self.add(&mut batch, self.inputs.scratch, 1)?;
         self.read(&mut batch)
     }
 

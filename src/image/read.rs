@@ -52,7 +52,7 @@ pub fn prefix_len(first_page: &[u8]) -> Result<u64, ImageError> {
         .p_offset
         .checked_add(notes.p_filesz)
         .and_then(|end| end.checked_next_multiple_of(PAGE))
-        .filter(|len| *len <= LONGEST_PREFIX)
+        .filter(|len| (1..=LONGEST_PREFIX).contains(len))
         .ok_or(ImageError::TablesCorrupt)
 }
 

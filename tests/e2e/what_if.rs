@@ -3,15 +3,16 @@
 //! The order of events is made, not hoped for: a save that stands still does so at a command that waits for a file, and a writer that is at work is
 //! stopped by SIGSTOP.
 
-use harness::tracer::{Tracer, stop_at_exec};
-use harness::{Image, Place, Process, Program, User, wait, waves};
+use harness::tracer::{Act, Tracer, stop_at_exec};
+use harness::{Artifact, Image, Place, Process, Program, User, wait, waves};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use sys::Sysno;
 
 /// Notes each save in `begun`, and writes the images `image.1`, `image.2` ... as soon as there is a file `gate`.
@@ -331,9 +332,9 @@ fn an_image_that_is_replaced_while_it_restarts_is_one_of_both() {
         let mut process = Process::spawn(&place, command);
         image.hand_on(&mut process);
         let mut tracer = Tracer::begin(process.pid());
-        tracer.first = first.map(|first| {
-            let act: Box<dyn FnOnce()> = Box::new(move || fs::rename(from, to).unwrap());
-            (first, act)
+        tracer.act = first.map(|first| {
+            let what = Box::new(move || fs::rename(from, to).unwrap());
+            Act { call: (first, 0), what }
         });
         waves::forget(&place);
         let trace = tracer.restart(1, None);
@@ -357,4 +358,86 @@ fn an_image_that_is_replaced_while_it_restarts_is_one_of_both() {
     assert!(opened > 0 && kinds.len() > opened + 15, "{kinds:?} {are_new:?}");
     assert!(are_new.iter().take(opened).all(|is_new| *is_new), "{kinds:?} {are_new:?}");
     assert_eq!(place.text("restart.err"), "");
+}
+
+/// What is done to an image in place.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Emptied,
+    CutInHalf,
+    Overwritten,
+}
+
+impl Harm {
+    fn act(self, path: &Path) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        let len = file.metadata().unwrap().len();
+        match self {
+            Self::Emptied => file.set_len(0).unwrap(),
+            Self::CutInHalf => file.set_len(len / 2).unwrap(),
+            Self::Overwritten => file.write_all_at(&vec![0xa5; len as usize], 0).unwrap(),
+        }
+    }
+}
+
+/// Altered before each kind of call of a restart, and before many others: there is one line and a code, or the whole process.
+#[test]
+fn an_image_that_is_altered_while_it_restarts_is_refused_or_whole() {
+    use Harm::{CutInHalf, Emptied, Overwritten};
+    let mut process = waves(&[], &[]);
+    let image = process.save();
+    process.kill();
+    let restart = |mode: &str, harm: Option<((Sysno, usize), Harm)>| {
+        let place = image.place();
+        let copy = image.copy("copy");
+        let mut command = if mode == "-" {
+            let mut command = place.command(&place.artifact(Artifact::Restarter));
+            command.arg("-").stdin(fs::File::open(&copy.path).unwrap());
+            command.stdout(place.output("restart.out")).stderr(place.output("restart.err"));
+            command
+        } else {
+            copy.command(mode.split_whitespace())
+        };
+        stop_at_exec(&mut command);
+        let mut process = Process::spawn(place, command);
+        image.hand_on(&mut process);
+        let mut tracer = Tracer::begin(process.pid());
+        tracer.act = harm.map(|(call, harm)| Act { call, what: Box::new(move || harm.act(&copy.path)) });
+        waves::forget(place);
+        let trace = tracer.restart(1, None);
+        let said = place.text("restart.err");
+        let what = format!("{mode:?}, {harm:?}");
+        assert!(!trace.hung, "{what}: hangs; said {said:?}");
+        if !trace.ended {
+            waves::go_on(&mut process, 1);
+            process.kill();
+            assert_eq!(said, "", "{what}");
+            return (trace.calls, None);
+        }
+        let status = process.ended().expect("its end");
+        let is_line = said.starts_with("myrestart: ") && said.lines().count() == 1 && said.ends_with('\n');
+        assert!(is_line, "{what}: ended by {status}; said {said:?}");
+        (trace.calls, status.code())
+    };
+    for (mode, harms) in [
+        ("", &[Emptied, CutInHalf, Overwritten][..]),
+        ("--lazy", &[Emptied, CutInHalf]),
+        ("-", &[CutInHalf, Overwritten]),
+    ] {
+        let (calls, _) = restart(mode, None);
+        // From the last look at the pages on, a lazy restart depends on the file, as its process does.
+        let last = calls.iter().rposition(|call| call.nr == Sysno::preadv).unwrap();
+        let stride = last / 4;
+        let points = calls.iter().enumerate().take(last + 1);
+        let points = points.filter(|(i, call)| call.before == 0 || i % stride == 0 || *i == last);
+        let mut codes = BTreeSet::new();
+        for ((_, call), harm) in points.zip(harms.iter().cycle()) {
+            codes.insert(restart(mode, Some(((call.nr, call.before), *harm))).1);
+        }
+        println!("{mode:?}: {codes:?}");
+        // Not an image, cut short, damaged; or read already.
+        assert!(codes.iter().flatten().all(|code| [65, 69, 71].contains(code)), "{mode:?}: {codes:?}");
+        assert!(codes.contains(&Some(69)), "{mode:?}: {codes:?}");
+        assert!(mode == "--lazy" || codes.contains(&Some(71)), "{mode:?}: {codes:?}");
+    }
 }

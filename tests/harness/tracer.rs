@@ -122,8 +122,16 @@ pub struct Tracer {
     fault: Option<Fault>,
     /// Whether the bytes of writes are kept.
     pub keeps_bytes: bool,
-    /// Done before the first call of a kind.
-    pub first: Option<(Sysno, Box<dyn FnOnce()>)>,
+    /// Done before a call.
+    pub act: Option<Act>,
+}
+
+/// Something to do while the tracees stand still.
+pub struct Act {
+    /// Before which call: its kind, and how many of the same phase come before it.
+    pub call: (Sysno, usize),
+    /// What.
+    pub what: Box<dyn FnOnce()>,
 }
 
 /// ptrace(2) with plain numbers.
@@ -177,7 +185,7 @@ impl Tracer {
             trace: Trace::default(),
             fault: None,
             keeps_bytes: false,
-            first: None,
+            act: None,
         }
     }
 
@@ -398,8 +406,8 @@ impl Tracer {
         let bytes = if self.keeps_bytes { written(pid, nr, args) } else { Vec::new() };
         self.trace.calls.push(Call { phase, nr, before, args, bytes, result: None });
         let index = Some(self.trace.calls.len() - 1);
-        if let Some((_, act)) = self.first.take_if(|(wanted, _)| *wanted == nr) {
-            act();
+        if let Some(act) = self.act.take_if(|act| act.call == (nr, before)) {
+            (act.what)();
         }
         let mut ending = Ending::AsItIs;
         if let Some(fault) = self.fault
