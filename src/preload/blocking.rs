@@ -441,17 +441,8 @@ impl Target for Frame<'_> {
 
 /// Reads up to a page of the program's memory; false where there is none.
 fn read(address: u64, to: &mut [u8]) -> bool {
-    const WORD: u64 = 8;
-    let Some(last) = address.checked_add(to.len() as u64).and_then(|end| end.checked_sub(WORD)) else {
-        return false;
-    };
-    // Memory is readable by the page, and the bytes are in two at most.
-    if !memory::is_readable(last) || last > address && !memory::is_readable(address) {
-        return false;
-    }
-    // SAFETY: the kernel could read both ends just now, and they are code that is being run or an argument that the kernel was given.
-    unsafe { core::ptr::copy_nonoverlapping(address as *const u8, to.as_mut_ptr(), to.len()) };
-    true
+    // SAFETY: it is code that is being run, or an argument that the kernel was given.
+    unsafe { memory::read(address, to) }
 }
 
 fn is_syscall(address: u64) -> bool {

@@ -49,8 +49,9 @@ fn sleep_until(is_so: impl Fn(u32) -> bool) {
 
 /// Called by `ckpt_resume` in each thread: its libc gets to know its new id.
 pub extern "C" fn ckpt_thread_resumed(arrival: &mut Arrival, owners: *const Owner, count: u64) {
-    tell_libc(arrival.tid_address, arrival.tid);
-    tell_locks(arrival, owners, count);
+    let tid = thread::tid();
+    tell_libc(arrival.tid_address, arrival.tid, tid);
+    tell_locks(arrival, tid, owners, count);
     if arrival.index != 0 {
         crate::pending::put_back_restarted(arrival.tid);
     }
@@ -67,8 +68,7 @@ pub fn prepare() {
 }
 
 /// Writes the new thread id into the locks that the thread holds.
-fn tell_locks(arrival: &Arrival, owners: *const Owner, count: u64) {
-    let tid = thread::tid();
+fn tell_locks(arrival: &Arrival, tid: u32, owners: *const Owner, count: u64) {
     for number in 0..count as usize {
         // SAFETY: the restarter passes that many, in the hole, at any alignment.
         let owner = unsafe { owners.add(number).read_unaligned() };
@@ -86,8 +86,7 @@ fn tell_locks(arrival: &Arrival, owners: *const Owner, count: u64) {
 }
 
 /// Writes the new thread id where libc keeps the old one.
-fn tell_libc(address: u64, old: u32) {
-    let tid = thread::tid();
+fn tell_libc(address: u64, old: u32, tid: u32) {
     // glibc clears the word behind the tid address when the thread ends, and keeps the tid there until then. musl's is the lock of its list of threads,
     // which has the tid while the thread holds it.
     replace(address, old, tid);
@@ -99,9 +98,14 @@ fn tell_libc(address: u64, old: u32) {
 
 /// The thread structure of this thread, if its libc is musl.
 fn musl_thread() -> Option<u64> {
-    let fs = thread::fs_base().ok().filter(|fs| *fs != 0)?;
-    // SAFETY: a thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header). It has more words than these.
-    let [own, _, third, fourth] = unsafe { (fs as *const [u64; 4]).read_unaligned() };
+    let fs = thread::fs_base().ok()?;
+    // A thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header); one that no libc made may have anything.
+    let mut words = [0; 32];
+    // SAFETY: every thread of the process is in libckpt.
+    if fs == 0 || !unsafe { memory::read(fs, &mut words) } {
+        return None;
+    }
+    let [own, third, fourth] = [0, 16, 24].map(|at| image::plain::read::<u64>(&words, at).unwrap_or(0));
     // Both begin with their own address. Then musl has the threads before and behind it in the ring of all (src/internal/pthread_impl.h), which a save may
     // find half changed; glibc has the address once more, and two small numbers (`tcbhead_t`, sysdeps/x86_64/nptl/tls.h).
     const GLIBC_NUMBERS: u64 = 0xf_0000_000f;
@@ -109,13 +113,17 @@ fn musl_thread() -> Option<u64> {
     (own == fs && !is_glibc).then_some(fs)
 }
 
-/// Replaces the word at `address` if it is `old`.
+/// Replaces the word at `address` if it is `old`. There may be anything else there, or nothing: the kernel does not look at the address before the
+/// thread ends, and takes no offence then.
 fn replace(address: u64, old: u32, new: u32) {
-    if address == 0 || !address.is_multiple_of(4) {
-        return;
+    let mut found = [0; 4];
+    // SAFETY: every thread of the process is in libckpt.
+    let is_there = address.is_multiple_of(4) && unsafe { memory::read(address, &mut found) };
+    // Memory that is not written to need not be writable.
+    if is_there && u32::from_ne_bytes(found) == old {
+        // SAFETY: aligned, there as long as no thread unmaps it, and its libc writes to it.
+        let word = unsafe { &*(address as *const AtomicU32) };
+        // Another value is left alone: musl has one word for all threads.
+        let _ = word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
     }
-    // SAFETY: the kernel was told to write to this address when the thread ends, or it is inside the thread structure.
-    let word = unsafe { &*(address as *const AtomicU32) };
-    // Another value is left alone.
-    let _ = word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
 }

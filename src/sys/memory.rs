@@ -189,11 +189,29 @@ pub fn scan_pages(
 /// Whether the word at `addr` can be read, asked of the kernel: without a signal, whatever is there.
 ///
 /// rt_sigprocmask(2) copies the new set from the address before it looks at `how`, which is one that does not exist: the answer is
-/// `EINVAL` for memory and `EFAULT` for none (kernel/signal.c).
+/// `EINVAL` for memory and `EFAULT` for none (kernel/signal.c). An address of zero it takes for no set at all.
 pub fn is_readable(addr: u64) -> bool {
     // SAFETY: the kernel reads 8 bytes and changes nothing.
     let answer = unsafe { sc!(rt_sigprocmask, 99, addr, 0, 8) };
-    answer != Err(Errno::EFAULT)
+    addr != 0 && answer != Err(Errno::EFAULT)
+}
+
+/// Copies memory of this process from `addr` on, at most a page; false where there is none.
+///
+/// # Safety
+///
+/// Nobody unmaps it meanwhile.
+pub unsafe fn read(addr: u64, to: &mut [u8]) -> bool {
+    const PAGE: u64 = 4096;
+    let last = (to.len() as u64).checked_sub(1).and_then(|last| addr.checked_add(last));
+    let Some(last) = last.filter(|_| to.len() as u64 <= PAGE) else { return false };
+    // An aligned word lies in one page, and the bytes are in two at most.
+    if !is_readable(addr & !7) || last / PAGE != addr / PAGE && !is_readable(last & !7) {
+        return false;
+    }
+    // SAFETY: the kernel could read both ends just now, and the caller promises that this lasts.
+    unsafe { core::ptr::copy_nonoverlapping(addr as *const u8, to.as_mut_ptr(), to.len()) };
+    true
 }
 
 /// process_vm_readv(2) of a process, which may be the caller itself: copies memory from `addr` on, as far as it can be read.

@@ -8,6 +8,12 @@ fn every_register_keeps_its_value() {
 }
 
 #[test]
+fn tid_address_that_is_not_there() {
+    survives("tid_address");
+    survives_as(Program::victim("tid_address").arg("kept"));
+}
+
+#[test]
 fn red_zone_is_untouched() {
     survives("redzone");
 }
