@@ -285,6 +285,7 @@ fn save(job: &mut Job) {
 }
 
 /// Stops the other threads, and looks what must be asked of all.
+#[inline(never)] // its buffers are off the stack again when it returns
 fn stop_and_look(job: &mut Job) -> Result<(), Failure> {
     stop_threads(job)?;
     job.questions = if questions::arise(job)? { Questions::Open } else { Questions::Answered };

@@ -83,6 +83,7 @@ pub struct Table<'a> {
 }
 
 /// Reads the table, without the descriptors of the report.
+#[inline(never)] // its buffers are off the stack again when it returns
 pub fn read(
     job: &Job,
     scratch: &mut Scratch,
