@@ -198,7 +198,10 @@ fn diff_finds_the_pages_and_descriptors_that_changed() {
     let ckpt = Ckpt::new(User::Myself);
     let script = "
 import mmap, sys
-memory = mmap.mmap(-1, 64 * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+# Of a file, so that the kernel makes it no part of another region.
+with open('pages', 'w+b') as file:
+    file.truncate(64 * 4096)
+    memory = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE)
 for i in range(64): memory[i * 4096] = 1
 more = open('/dev/zero')
 print('ready', flush=True)
