@@ -72,6 +72,17 @@ impl<'a> Arena<'a> {
         // SAFETY: every byte was written above.
         Ok(unsafe { &mut *(core::ptr::from_mut(slots) as *mut [u8]) })
     }
+
+    /// A copy of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::slots`].
+    pub fn copy(&mut self, bytes: &[u8]) -> Result<'static, &'a mut [u8]> {
+        let copy = self.zeros(bytes.len())?;
+        image::plain::copy(copy, bytes);
+        Ok(copy)
+    }
 }
 
 /// Values in a row, up to a number that was fixed when the list was made.

@@ -180,15 +180,7 @@ fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Fa
     line.truncate(512);
     let errno = result.err();
     let opens = matches!(op.sysno(), Some(Sysno::openat | Sysno::chdir));
-    let thing: &[u8] = match arena.zeros(line.as_bytes().len()) {
-        Ok(copy) => {
-            for (to, from) in copy.iter_mut().zip(line.as_bytes()) {
-                *to = *from;
-            }
-            copy
-        }
-        Err(_) => b"a system call",
-    };
+    let thing: &[u8] = arena.copy(line.as_bytes()).map_or(b"a system call", |copy| copy);
     if let Some((code, cause, advice)) = errno.and_then(|errno| crate::files::explain(op, errno)) {
         return Failure { code, thing, cause, errno, advice };
     }

@@ -1,12 +1,10 @@
 //! What is mapped now: the restarter itself, and what the kernel gave it.
 
 use crate::exit::{Code, Failure, Result};
+use image::USER_END;
 use image::format::Span;
 use image::lines::Lines;
 use image::maps::{LONGEST_LINE, parse_line};
-
-/// Behind the last address that a process can map (`TASK_SIZE_MAX`, arch/x86/include/asm/page_64.h, four-level paging).
-pub const TASK_SIZE: u64 = (1 << 47) - 4096;
 
 /// Whose a mapping is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +60,7 @@ impl Present {
         const BAD: Failure<'static> =
             Failure::new(Code::Internal, b"/proc/self/maps", "a line is not of the known form", "");
         let line = parse_line(line).ok_or(BAD)?;
-        if line.start >= TASK_SIZE {
+        if line.start >= USER_END {
             return Ok(()); // [vsyscall]: the same in every process, and not mapped by anybody
         }
         let owner = match line.name {

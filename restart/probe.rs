@@ -345,10 +345,7 @@ pub fn saved_vdso<'a, 'n>(
         let place = original.get_mut(at..at + p_filesz as usize).unwrap_or_default();
         loader.read(image, fd, p_offset, place)?;
     }
-    let patched = arena.zeros(original.len())?;
-    for (to, from) in patched.iter_mut().zip(original.iter()) {
-        *to = *from;
-    }
+    let patched = arena.copy(original)?;
     match crate::vdso::patch(patched) {
         Some(_) => Ok(SavedVdso { original, patched }),
         None => Err(Failure::new(

@@ -118,8 +118,7 @@ fn forget_timers() {
     const SIGALRM_VTALRM_PROF: u64 = 1 << 13 | 1 << 25 | 1 << 26;
     sys::process::stop_interval_timers();
     while let Ok((signal, info)) = sys::signal::take(SIGALRM_VTALRM_PROF) {
-        let [_, _, _, _, _, _, _, _, code @ .., _] = info.first_chunk::<13>().copied().unwrap_or_default();
-        if i32::from_le_bytes(code) <= 0 {
+        if sys::signal::code(&info) <= 0 {
             // Somebody sent it, and means the process.
             let _ = sys::signal::queue_process(sys::process::pid(), signal, &info);
             return;
@@ -236,10 +235,6 @@ fn inputs<'a>(
     let capabilities = sys::process::capabilities().unwrap_or(0);
     let may = |capability: u32| capabilities >> capability & 1 != 0;
     let set_exe = may(capability::CHECKPOINT_RESTORE) || may(capability::SYS_ADMIN);
-    let mask = arena.zeros(affinity.len())?;
-    for (to, from) in mask.iter_mut().zip(affinity) {
-        *to = *from;
-    }
     Ok(Inputs {
         image: arena.keep(*image)?,
         present: arena.keep(*present)?,
@@ -264,7 +259,7 @@ fn inputs<'a>(
         oom_score_adj: probe::oom_score_adj(),
         coredump_filter: probe::coredump_filter(),
         takes_timer_ids: sys::timer::takes_ids(),
-        affinity: mask,
+        affinity: arena.copy(affinity)?,
         nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
         lazy: options.lazy,
         scratch: loader.scratch,

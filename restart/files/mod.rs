@@ -79,13 +79,7 @@ pub fn room(image: &Image) -> usize {
 
 /// Copies a line that must last.
 fn keep_line(line: &[u8], arena: &mut Arena<'static>) -> &'static [u8] {
-    match arena.zeros(line.len()) {
-        Ok(copy) => {
-            copy.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
-            copy
-        }
-        Err(_) => b"a file",
-    }
+    arena.copy(line).map_or(b"a file", |copy| copy)
 }
 
 /// Gives a descriptor a number that the process did not use.

@@ -66,7 +66,7 @@ impl<'a> Numbers<'a> {
         for held in self.held.as_mut_slice().iter_mut().filter(|held| **held as i32 == fd && fd >= 0) {
             *held = NONE;
         }
-        self.is_free(fd as u32);
+        self.has_become_free(fd as u32);
     }
 
     fn index(&self, number: u32) -> Option<usize> {
@@ -136,7 +136,7 @@ impl<'a> Numbers<'a> {
         for slot in self.temporaries.iter_mut().filter(|slot| **slot == number) {
             *slot = NONE;
         }
-        self.is_free(number);
+        self.has_become_free(number);
     }
 
     /// One of the restarter's own 0, 1, 2 is closed.
@@ -144,10 +144,10 @@ impl<'a> Numbers<'a> {
         if let Some(open) = self.standard.get_mut(number as usize) {
             *open = false;
         }
-        self.is_free(number);
+        self.has_become_free(number);
     }
 
-    fn is_free(&mut self, number: u32) {
+    fn has_become_free(&mut self, number: u32) {
         self.floor = self.floor.min(number);
     }
 }

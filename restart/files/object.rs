@@ -9,7 +9,7 @@ use sys::Sysno;
 use sys::fd::{AT_FDCWD, open_flag};
 
 /// Flags that mean the same again; the others belong to the way in which the file was made.
-const KEPT: u32 = open_flag::ACCMODE
+pub(super) const KEPT: u32 = open_flag::ACCMODE
     | open_flag::APPEND
     | open_flag::NONBLOCK
     | open_flag::DSYNC

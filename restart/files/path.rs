@@ -10,16 +10,8 @@ use sys::fd::{AT_FDCWD, open_flag};
 
 /// Flags that open(2) takes and F_GETFL reports, and that mean the same again. Those that create or cut a file are not
 /// among them, whatever the image says.
-pub(super) const KEPT: u32 = open_flag::ACCMODE
-    | open_flag::APPEND
-    | open_flag::NONBLOCK
-    | open_flag::DSYNC
-    | open_flag::SYNC
-    | open_flag::DIRECT
-    | open_flag::NOATIME
-    | open_flag::DIRECTORY
-    | open_flag::NOFOLLOW
-    | open_flag::PATH;
+pub(super) const KEPT: u32 =
+    super::object::KEPT | open_flag::DIRECTORY | open_flag::NOFOLLOW | open_flag::PATH;
 
 /// A path of 4095 bytes and the words before it.
 pub const LONGEST_THING: usize = 4160;

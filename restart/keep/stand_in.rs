@@ -146,8 +146,7 @@ fn suffer(signal: u32, group: u32) {
 /// Passes a signal on. What the kernel sends to `myrestart` has nothing to do with the program, but for a terminal that hangs up, which it says to the
 /// leader of the session only.
 fn pass_on(child: u32, signal: u32, info: &Info) {
-    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *info;
-    let code = i32::from_le_bytes([a, b, c, d]);
+    let code = sys::signal::code(info);
     if code > 0 && signal != sig::HUP {
         return;
     }

@@ -4,8 +4,8 @@
 //! and the executor moves it home after it has unmapped the restarter. So no layout of a process is unlucky.
 
 use crate::exit::{Code, Failure, Result};
-use crate::present::{Present, TASK_SIZE};
-
+use crate::present::Present;
+use image::USER_END;
 use image::format::{PAGE, Region, Span, region_flag, region_kind};
 use image::read::Image;
 
@@ -177,7 +177,7 @@ fn gap(image: &Image, present: &Present, from: u64, len: u64) -> Option<u64> {
     let regions = image.regions();
     let mut start = from;
     loop {
-        let end = start.checked_add(len).filter(|end| *end <= TASK_SIZE)?;
+        let end = start.checked_add(len).filter(|end| *end <= USER_END)?;
         let next = regions.partition_point(|region| region.end <= start);
         let region = regions.get(next).filter(|region| {
             let margin = if region.flags & region_flag::GROWSDOWN != 0 { STACK_MARGIN } else { 0 };

@@ -12,7 +12,8 @@ use sys::Sysno;
 use sys::memory::{advice, map, prot};
 use sys::signal::{UContext, greg};
 
-const MREMAP_MAYMOVE_FIXED: u64 = 1 | 2;
+/// `MREMAP_MAYMOVE | MREMAP_FIXED` of mremap(2): to this address.
+pub(super) const MREMAP_MAYMOVE_FIXED: u64 = 1 | 2;
 /// Flag of mlock2(2).
 const MLOCK_ONFAULT: u64 = 1;
 /// Second argument of `prctl(PR_SET_VMA, ...)`.

@@ -294,11 +294,7 @@ impl<'a> Builder<'a, '_> {
 
     /// Keeps bytes for a system call that gets their address, where the executor finds them too.
     pub(crate) fn keep_bytes(&mut self, bytes: &[u8]) -> Result<'static, u64> {
-        let copy = self.arena.zeros(bytes.len())?;
-        for (to, from) in copy.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        Ok(copy.as_ptr() as u64)
+        Ok(self.arena.copy(bytes)?.as_ptr() as u64)
     }
 
     /// Keeps a value for a system call that gets its address.

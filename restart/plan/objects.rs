@@ -4,6 +4,7 @@
 //! anonymous memory are made out of that mapping (mremap(2) with an old size of zero), regions of files with their descriptor.
 
 use super::Builder;
+use super::memory::MREMAP_MAYMOVE_FIXED;
 use crate::exit::Result;
 use crate::objects::Made;
 use crate::op::Op;
@@ -82,7 +83,6 @@ impl<'a> Builder<'a, '_> {
 
     /// The call that maps a region of an object at `address`.
     pub(super) fn object_mapping(&self, region: &Region, address: u64) -> Op {
-        const MREMAP_MAYMOVE_FIXED: u64 = 1 | 2;
         let len = region.end - region.start;
         let is_shared = region.flags & region_flag::SHARED != 0;
         let made = self.made(region);

@@ -347,7 +347,7 @@ fn an_address_space_without_room_is_refused() {
     let region = p.regions.last_mut().expect("the stack");
     // All but a few pages.
     (region.start, region.first_load) = (0x10000, 0);
-    region.end = restart::present::TASK_SIZE - 8 * PAGE;
+    region.end = image::USER_END - 8 * PAGE;
     p.loads.clear();
     region.loads = 0;
     p.data.clear();

@@ -350,7 +350,6 @@ fn descriptors(image: &Image) -> Checked {
     Ok(())
 }
 
-const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;
 /// Each owner will be written to without another look.
 pub(crate) fn owners(image: &Image, owners: Table<Owner>) -> Checked {
     for owner in owners.iter() {
@@ -364,6 +363,7 @@ pub(crate) fn owners(image: &Image, owners: Table<Owner>) -> Checked {
     Ok(())
 }
 
+const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;
 const ALL_REGION_FLAGS: u32 = (region_flag::ZEROS_KEPT << 1) - 1;
 
 fn is_page(address: u64) -> bool {

@@ -30,6 +30,8 @@ pub const RUN_OBJECT: u64 = 2;
 pub const PAGE: u64 = 4096;
 /// Page data is summed in pieces of this many bytes, counted from `data_off`; the last one may be shorter.
 pub const CHUNK: u64 = 256 * 1024;
+/// The longest pieces that a reader takes: 1024 pages, which one preadv(2) can put in as many places (`IOV_MAX`).
+pub const CHUNK_MAX: u64 = 1024 * PAGE;
 /// Version of everything below. An image of another version is refused.
 pub const VERSION: u32 = 1;
 /// Name of the owner of our notes, with its NUL.
@@ -106,7 +108,7 @@ plain! {
         pub sums_off: u64,
         /// Length of the [`SumsHeader`] and its sums in bytes.
         pub sums_len: u64,
-        /// [`CHUNK`] of the writer: a power of two, at least [`PAGE`].
+        /// [`CHUNK`] of the writer: a power of two, from [`PAGE`] to 4 MiB.
         pub chunk: u32,
         /// [`PAGE`] of the writer.
         pub page: u32,

@@ -8,8 +8,8 @@ use crate::crc::{crc32c, crc32c_append};
 use crate::elf::{self, Ehdr, Phdr};
 use crate::error::ImageError;
 use crate::format::{
-    Blob, Descriptor, Head, MappedFile, OWNER, OWNERS, Object, ObjectRun, OpenFile, Owner, PAGE, Pending,
-    PosixTimer, Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
+    Blob, CHUNK_MAX, Descriptor, Head, MappedFile, OWNER, OWNERS, Object, ObjectRun, OpenFile, Owner, PAGE,
+    Pending, PosixTimer, Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
 };
 use crate::notes::{Note, NoteIter};
 use crate::plain::{self, Plain, Table, bytes_of};
@@ -348,7 +348,7 @@ fn split(bytes: &[u8], at: u64) -> Option<(&[u8], &[u8])> {
 /// The layout that a header describes, if its fields agree with one another.
 fn layout_of(head: &Head) -> Option<Layout> {
     let chunk = u64::from(head.chunk);
-    if chunk < PAGE || !chunk.is_power_of_two() {
+    if !(PAGE..=CHUNK_MAX).contains(&chunk) || !chunk.is_power_of_two() {
         return None;
     }
     let layout = Layout::with_chunk(head.phnum.checked_sub(1)?, head.notes_len, head.data_len, chunk)?;

@@ -149,6 +149,12 @@ pub fn pending() -> Result<u64> {
 /// `siginfo_t` as bytes.
 pub type Info = [u8; 128];
 
+/// `si_code`: above zero the kernel sent the signal, else somebody did (sigaction(2)).
+pub fn code(info: &Info) -> i32 {
+    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *info;
+    i32::from_le_bytes([a, b, c, d])
+}
+
 /// rt_sigtimedwait(2) with no waiting: takes one pending signal of `set`.
 ///
 /// # Errors

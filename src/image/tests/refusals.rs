@@ -277,6 +277,7 @@ fn head_must_agree_with_the_file() {
         |head| head.sums_len += 4,
         |head| head.chunk = 0,
         |head| head.chunk = 2048,
+        |head| head.chunk = 1 << 23,
         |head| head.chunk = 3 * PAGE as u32,
         |head| head.page = 8192,
         |head| head.reserved = 1,

@@ -13,7 +13,7 @@ use restart::files::Own;
 use restart::op::{COPY, Op};
 use restart::plan::layout::{self, Vdso};
 use restart::plan::{self, Backing, Inputs, SavedVdso};
-use restart::present::{Owner, Present, TASK_SIZE};
+use restart::present::{Owner, Present};
 use restart::{execute, objects, print};
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -152,7 +152,7 @@ fn present(image: &Image, own: u8, group: u8) -> Present {
         let overlaps = |a: &Range<u64>, b: &Range<u64>| a.start < b.end && b.start < a.end;
         let fits = all[first..].iter().all(|(new, _)| {
             new.start >= 1 << 16
-                && new.end <= TASK_SIZE
+                && new.end <= image::USER_END
                 && all[..first].iter().all(|(old, _): &(Range<u64>, Owner)| !overlaps(old, new))
         });
         all.truncate(if fits { all.len() } else { first });
