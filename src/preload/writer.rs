@@ -11,13 +11,12 @@ use crate::scratch::{Growing, Scratch};
 use crate::second::Second;
 use crate::sink::Sink;
 use crate::timer_threads;
-use core::ops::Range;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::{PF_W, Phdr};
-use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT, RUN_PRIVATE};
+use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT, RUN_PRIVATE, Thread};
 use image::owners::{Ids, find};
-use image::plain::{bytes_of, bytes_of_slice};
+use image::plain::{Plain, bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
 use sys::Errno;
 use sys::fd::{self, IoVec};
@@ -80,7 +79,9 @@ fn write_readable(
         ids.push(thread.tid).map_err(Failure::Scratch)?;
     }
     let mut second = pages.second.take();
-    let data = Data::new(&pages, &snapshot.contents.bytes)?;
+    // Where this is a copy of the target, none of its threads runs.
+    let threads = if report.is_orphan { &[][..] } else { &snapshot.threads };
+    let data = Data::new(&pages, &snapshot.contents.bytes, threads)?;
     let mut check = Check::new(&data, Ids::new(&ids))?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut owners, .. } = check;
@@ -181,10 +182,31 @@ struct Data<'a> {
     pages: &'a Pages,
     /// The contents of objects, behind all others.
     objects: &'a [u8],
-    /// Addresses whose contents change while they are written: the stack that the writer itself runs on is part of the image.
-    live: Range<u64>,
+    /// What changes while it is written, in order of its addresses.
+    live: Growing<Live>,
     /// What was there before: what is summed must be what goes out.
     copy: Growing<u8>,
+}
+
+/// Addresses whose contents change while they are written, because the writer is in the target's own memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Live {
+    /// First byte.
+    start: u64,
+    /// Behind its last byte.
+    end: u64,
+    /// First byte of the copy. Copies are in the order of their originals.
+    copy: u64,
+}
+// SAFETY: `repr(C)`, three integers of one size.
+unsafe impl Plain for Live {}
+
+impl Live {
+    /// Whether the copy ends at or before an address.
+    fn copy_is_before(&self, place: u64) -> bool {
+        self.copy + (self.end - self.start) <= place
+    }
 }
 
 /// A part of a chunk.
@@ -205,17 +227,28 @@ impl<'a> Data<'a> {
     /// No stack of ours is larger.
     const STACK: u64 = crate::arrival::STACK as u64;
 
-    fn new(pages: &'a Pages, objects: &'a [u8]) -> Result<Self, Failure> {
-        let here = 0u8;
-        let here = (&raw const here) as u64;
-        let live = here.saturating_sub(Self::STACK)..here.saturating_add(Self::STACK);
-        let mut copy = Growing::<u8>::new();
-        copy.extend_zeros(2 * Self::STACK as usize).map_err(Failure::Scratch)?;
-        let data = Self { pages, objects, live, copy };
-        for [_, part, _] in data.own_loads().map(|load| data.split(load)) {
-            let from = (part.addr - data.copy.as_ptr() as u64 + data.live.start) as *const u8;
-            // SAFETY: the run was found readable, and its part is inside the addresses that the copy has room for.
-            unsafe { core::ptr::copy_nonoverlapping(from, part.addr as *mut u8, part.len as usize) };
+    /// `threads` are those in whose memory this process writes.
+    fn new(pages: &'a Pages, objects: &'a [u8], threads: &[Thread]) -> Result<Self, Failure> {
+        let live = changing(threads).map_err(Failure::Scratch)?;
+        let len = live.iter().map(|live| (live.end - live.start) as usize).sum();
+        let mut data = Self { pages, objects, live, copy: Growing::new() };
+        data.copy.extend_zeros(len).map_err(Failure::Scratch)?;
+        let mut place = data.copy.as_ptr() as u64;
+        for live in data.live.iter_mut() {
+            live.copy = place;
+            place += live.end - live.start;
+        }
+        for part in data.own_loads().flat_map(|load| data.split(load)) {
+            if let Some(from) = data.original(part.addr) {
+                // SAFETY: the run was found readable, and its part is inside the addresses that the copy has room for.
+                unsafe {
+                    core::ptr::copy_nonoverlapping(
+                        from as *const u8,
+                        part.addr as *mut u8,
+                        part.len as usize,
+                    );
+                };
+            }
         }
         Ok(data)
     }
@@ -225,35 +258,82 @@ impl<'a> Data<'a> {
         self.pages.loads.iter().filter(|load| load.p_paddr != RUN_OBJECT)
     }
 
-    /// The places of a run's bytes: before what changes, the copy of that, and behind it.
-    fn split(&self, load: &Phdr) -> [Piece; 3] {
-        let start = self.pages.readable(load.p_vaddr);
-        let end = start + load.p_filesz;
-        let [from, to] = [self.live.start, self.live.end].map(|at| at.max(start).min(end));
-        let copy = from.wrapping_sub(self.live.start).wrapping_add(self.copy.as_ptr() as u64);
-        [(start, from - start), (copy, to - from), (to, end - to)].map(|(addr, len)| Piece { addr, len })
+    /// The places of a run's bytes: the copy of what changes, and the memory itself before and behind it.
+    fn split(&self, load: &Phdr) -> impl Iterator<Item = Piece> + use<'_, 'a> {
+        let mut at = self.pages.readable(load.p_vaddr);
+        let end = at + load.p_filesz;
+        let first = self.live.partition_point(|live| live.end <= at);
+        let mut live = self.live.iter().skip(first).take_while(move |live| live.start < end).peekable();
+        core::iter::from_fn(move || {
+            let (addr, until) = match live.next_if(|live| live.start <= at) {
+                Some(live) => (at - live.start + live.copy, live.end.min(end)),
+                None => (at, live.peek().map_or(end, |live| live.start)),
+            };
+            let len = until - at;
+            at = until;
+            (len > 0).then_some(Piece { addr, len })
+        })
+    }
+
+    /// What the copy at `place` is of, if there is one.
+    fn original(&self, place: u64) -> Option<u64> {
+        let live = self.live.get(self.live.partition_point(|live| live.copy_is_before(place)))?;
+        (live.copy <= place).then(|| place - live.copy + live.start)
     }
 
     /// Where in the target's memory the bytes that are at `place` belong.
     fn home(&self, place: u64) -> u64 {
-        let copy = self.copy.as_ptr() as u64;
-        let in_copy = (copy..copy + self.copy.len() as u64).contains(&place);
-        if in_copy { place - copy + self.live.start } else { self.pages.belongs(place) }
+        self.original(place).unwrap_or_else(|| self.pages.belongs(place))
     }
 
     /// All of it, cut into pieces of `len` bytes.
     fn cuts(&self, len: u64) -> impl Iterator<Item = Part> + '_ {
         let objects = Piece { addr: self.objects.as_ptr() as u64, len: self.objects.len() as u64 };
         let pieces = self.own_loads().flat_map(|load| self.split(load)).chain([objects]);
-        let mut loads = (0u64..).zip(self.own_loads());
-        let mut load = loads.next();
+        let mut loads = self.own_loads();
+        let (mut load, mut left) = (None, 0);
         Cutter::new(pieces, len).map(move |cut| {
-            while load.is_some_and(|(number, _)| number < cut.piece / 3) {
-                load = loads.next();
+            while left == 0 {
+                load = loads.next().copied();
+                match load {
+                    Some(load) => left = load.p_filesz,
+                    None => break,
+                }
             }
-            Part { cut, load: load.map(|(_, load)| *load) }
+            left = left.saturating_sub(cut.len);
+            Part { cut, load }
         })
     }
+}
+
+/// Addresses whose contents change while they are written: the stack that the writer itself runs on is part of the image, and so are the rseq(2) areas, into
+/// which the kernel puts the number of the CPU whenever it lets a thread run again, be it on its last steps into its sleep or after SIGCONT.
+fn changing(threads: &[Thread]) -> sys::Result<Growing<Live>> {
+    let here = 0u8;
+    let here = (&raw const here) as u64;
+    let stack = [here.saturating_sub(Data::STACK), here.saturating_add(Data::STACK)];
+    let mut all = Growing::<Live>::new();
+    all.push(Live { start: stack[0], end: stack[1], copy: 0 })?;
+    // The last ones first: later stacks are at lower addresses as a rule, so that little moves.
+    for thread in threads.iter().rev().filter(|thread| thread.rseq != 0) {
+        let (mut start, mut end) = (thread.rseq, thread.rseq + u64::from(thread.rseq_len));
+        if start < stack[1] && end > stack[0] {
+            // Much of the surroundings of the stack are taken for it.
+            (start, end) = if start < stack[0] { (start, stack[0]) } else { (stack[1], end) };
+        }
+        if start >= end {
+            continue;
+        }
+        all.push(Live { start, end, copy: 0 })?;
+        let mut at = all.len() - 1;
+        while let Some([before, this]) = all.get_mut(at.wrapping_sub(1)..=at)
+            && before.start > this.start
+        {
+            core::mem::swap(before, this);
+            at -= 1;
+        }
+    }
+    Ok(all)
 }
 
 /// What has to be known of all page data: its sums, and the owners of locks in it.
@@ -268,7 +348,10 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(data: &'a Data<'a>, ids: Option<Ids<'a>>) -> Result<Self, Failure> {
-        let sums = Growing::new();
+        // All of its room at once: a table that moves is noted in memory that is being written.
+        let mut sums = Growing::<u32>::new();
+        let bytes = data.pages.data_len + data.objects.len() as u64;
+        sums.spare(bytes.div_ceil(CHUNK) as usize).map_err(Failure::Scratch)?;
         Ok(Self { data, ids, sum: 0, sums, owners: Owners::new()? })
     }
 

@@ -118,6 +118,84 @@ fn threads_that_are_asked_at_once_save_one_after_the_other() {
     }
 }
 
+/// Threads of the program that did not ask for the save.
+fn other_threads(process: &Process) -> Vec<i32> {
+    let entries = fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|tid| *tid != process.pid()).collect()
+}
+
+/// The state letter of a thread.
+fn state(tid: i32) -> Option<char> {
+    fs::read_to_string(format!("/proc/{tid}/stat")).ok()?.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Lets a thread run on one CPU only.
+fn pin(tid: i32, cpu: usize) {
+    // SAFETY: a mask of zeros is an empty one, and all of it is the call's to read.
+    let done = unsafe {
+        let mut mask: libc::cpu_set_t = core::mem::zeroed();
+        libc::CPU_SET(cpu, &mut mask);
+        libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const mask)
+    };
+    Errno::result(done).unwrap();
+}
+
+/// The first two CPUs that this process may use.
+fn two_cpus() -> Option<(usize, usize)> {
+    // SAFETY: as above, to be written.
+    let mask = unsafe {
+        let mut mask: libc::cpu_set_t = core::mem::zeroed();
+        Errno::result(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut mask)).unwrap();
+        mask
+    };
+    // SAFETY: the mask has a bit for each of these numbers.
+    let mut cpus = (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &mask) });
+    Some((cpus.next()?, cpus.next()?))
+}
+
+/// The kernel notes the new CPU in the thread's memory (rseq(2)), of which the sum is made by then, and which is not written yet.
+#[test]
+fn a_thread_that_comes_to_another_cpu_while_it_is_saved_spoils_nothing() {
+    // On a machine with one CPU nothing can move.
+    let Some((here, there)) = two_cpus() else { return };
+    let mut process = gated(&["threads"]);
+    let place = process.place.clone();
+    waves::go_on(&mut process, 3);
+    let threads = other_threads(&process);
+    assert_eq!(threads.len(), 2);
+    for tid in &threads {
+        pin(*tid, here);
+    }
+    waves::go_on(&mut process, 3);
+    process.send(process.signal);
+    let writev = (Sysno::writev as i32).to_string();
+    process.until("a full pipe and finished sums", |this| {
+        this.companions().into_iter().any(|pid| {
+            let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+            call.split(' ').next() == Some(&writev) && threads == 1
+        })
+    });
+    for tid in &threads {
+        pin(*tid, there);
+    }
+    let all_are = |letter| threads.iter().all(|tid| state(*tid) == Some(letter));
+    // To the process, it would wait for the thread that asked, which the kernel does not let run.
+    // SAFETY: no memory is involved.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, process.pid(), threads[0], libc::SIGSTOP) };
+    Errno::result(sent).unwrap();
+    process.until("the stop of its threads", |_| all_are('T'));
+    process.send(Signal::SIGCONT);
+    process.until("their return to sleep", |_| all_are('S'));
+    place.write("gate", b"");
+    is_alone(&mut process);
+    waves::go_on(&mut process, 3);
+    let image = image(&mut process, "image.1");
+    process.kill();
+    restarts(&image, 0..3);
+}
+
 /// The writers of a process that are at work.
 fn writers(process: &Process) -> BTreeSet<i32> {
     let is_writer =
