@@ -52,9 +52,8 @@ fn keeps_its_time(call: &str, numbers: &[libc::c_long]) {
                 thread::sleep(TIMEOUT / 3);
                 process.save();
                 thread::sleep(TIMEOUT / 10);
-                if is_in(&mut process, numbers) {
-                    process.save();
-                }
+                // On a busy machine the call is over by now, and the victim waits for the end of the test.
+                process.save();
                 process.passes();
             });
             scope.spawn(|| {

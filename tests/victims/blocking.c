@@ -1,7 +1,7 @@
 /* A blocking call that a save interrupts neither returns EINTR nor returns early, and of a relative timeout what is left stays left.
  *
  * The argument names the call: as the function syscall() makes it, or with "libc_" before it as the libc makes it. The harness waits until the process is in
- * it. SECONDS is how long it blocks. The file "downtime" says how many nanoseconds the harness kept the process from running. Calls without a timeout end by
+ * it. TIMEOUT is how long it blocks. The file "downtime" says how many nanoseconds the harness kept the process from running. Calls without a timeout end by
  * SIGTERM from the harness.
  *
  * Nobody can ask the kernel how long a call has been waiting. Those marked "once" below start over when they are interrupted for the first
@@ -254,6 +254,8 @@ int main(int argc, char **argv)
         must(semctl(semaphore, 0, IPC_RMID));
     if (queue >= 0)
         must(msgctl(queue, IPC_RMID, NULL));
+    /* Not before the harness has saved as often as it will, and has written how long the process was down. */
+    wait_for_go(1);
     char name[4200];
     snprintf(name, sizeof name, "%s/downtime", victim_dir);
     FILE *file = fopen(name, "r");
