@@ -98,6 +98,9 @@ fn wants_foreground(job: &Job, snapshot: &Snapshot) -> bool {
     must_wait || job.pid == INIT || snapshot.process.subreaper != 0 || !job.is_helper
 }
 
+/// How long the writer sleeps for the target to get a CPU first, in nanoseconds.
+const AFTER_THE_TARGET: u64 = 50_000;
+
 /// What the helper says to the writer: to fetch what it did not get, and to say so ...
 const FETCH: u8 = b'f';
 /// ... and to write, as soon as the helper has ended.
@@ -190,9 +193,10 @@ fn start(
             process::exit_group(1);
         }
         // An exiting process wakes the one that waits for it in vfork(2) before it closes its files (do_exit() in kernel/exit.c). So the target has been
-        // woken now, and gets a CPU first, rather than when this process's time slice is over.
+        // woken now, and gets a CPU first, rather than when this process's time slice is over. A sleep, because a process that calls sched_yield(2) on a
+        // busy machine may get no CPU for half a minute, nor others beside it (seen on Linux 6.18).
         orders.hear();
-        sys::thread::yield_now();
+        let _ = sys::thread::futex_wait(&AtomicU32::new(0), 0, AFTER_THE_TARGET);
         orders.close_reader();
         answers.close_writer();
         special.close();
