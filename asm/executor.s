@@ -73,7 +73,7 @@ ckpt_executor:
         dec     ebx
         jnz     8b                              # once more
 
-# An op failed. Its line has three places for the number of the error, two bytes before the end of the line and the newline.
+# An op failed. Its line ends in four digits for the number of the error, and a newline.
 # At this point rax is the result, r13 the op.
 5:      neg     rax                             # the number of the error;
         cmp     rax, 4095                       # a result that is none

@@ -455,6 +455,24 @@ pub fn standard() -> [Own; 3] {
     })
 }
 
+/// The restarter may have been started with a stack that is too small for it: raises its own limit, and the process gets the one that it had.
+///
+/// # Errors
+///
+/// [`Code::Limit`] where it cannot be raised.
+pub fn make_room_for_stack() -> Result<'static, ()> {
+    /// What the deepest path takes, several lines of `/proc` of 16 KiB among it, is two thirds of that.
+    const NEEDED: u64 = 128 * 1024;
+    let [soft, hard] = sys::process::limit(sys::process::STACK).unwrap_or([u64::MAX; 2]);
+    if soft >= NEEDED
+        || hard >= NEEDED && sys::process::set_limit(sys::process::STACK, [NEEDED, hard]).is_ok()
+    {
+        return Ok(());
+    }
+    let cause = "the stack is too small for a restart";
+    Err(Failure::new(Code::Limit, b"RLIMIT_STACK", cause, "raise it to 128 KiB (ulimit -Hs 128)"))
+}
+
 /// The restarter may have a lower limit of descriptors than the process, or than what it needs for a moment besides: raises its own.
 /// The process gets the limit that it had, as one of its limits.
 ///

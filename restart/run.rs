@@ -32,7 +32,9 @@ pub fn run(options: Options<'_>) -> ! {
     let result = match options.mode {
         Mode::Help => print_text(HELP),
         Mode::Version => print_text(VERSION),
-        Mode::Restart | Mode::Plan | Mode::Verify => with_image(&options),
+        Mode::Restart | Mode::Plan | Mode::Verify => {
+            probe::make_room_for_stack().and_then(|()| with_image(&options))
+        }
     };
     match result {
         Ok(()) => sys::process::exit_group(0),
@@ -53,7 +55,8 @@ fn write_all(mut bytes: &[u8]) -> Result<'static, ()> {
     Ok(())
 }
 
-/// Everything from the image on.
+/// Everything from the image on. Not inlined: its frame is large, and there may be no room for it before.
+#[inline(never)]
 fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let name = options.image;
     if options.mode == Mode::Restart {

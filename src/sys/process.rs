@@ -217,6 +217,8 @@ pub fn personality() -> u32 {
     unsafe { sc!(personality, 0xffff_ffff_u32) }.unwrap_or(0) as u32
 }
 
+/// Number of the limit of the stack.
+pub const STACK: u32 = 3;
 /// Number of the limit of descriptors.
 pub const NOFILE: u32 = 7;
 

@@ -1,6 +1,6 @@
 //! Saves where something is short, long, missing or odd. What is full or may not be written is in `obstacles`.
 
-use harness::{Artifact, Place, Program, User};
+use harness::{Artifact, Place, Process, Program, User, tool};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -100,5 +100,34 @@ fn little_address_space() {
         process.ready();
         process.save();
         process.passes();
+    }
+}
+
+#[test]
+fn little_stack() {
+    const LIMIT: i32 = 79;
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("quiet"));
+        process.ready();
+        let image = process.save();
+        process.kill();
+        let limited = |which: &str| {
+            let restarter = place.artifact(Artifact::Restarter);
+            let mut command = place.command(&tool("sh"));
+            command.arg("-c").arg(format!("ulimit {which} -s 64; exec {} myckpt", restarter.display()));
+            command.stdout(place.output("restart.out")).stderr(place.output("restart.err"));
+            command
+        };
+        let process = image.restart_by(limited("-S"));
+        let limits = process.proc("limits");
+        let stack = limits.lines().find(|line| line.starts_with("Max stack size")).unwrap();
+        assert!(!stack.contains(" 65536 ") && !stack.contains(" 131072 "), "{stack}");
+        process.passes();
+
+        let outcome = Process::spawn(&place, limited("")).finish();
+        let said = place.text("restart.err");
+        assert_eq!(outcome.status.code(), Some(LIMIT), "{said}");
+        assert!(said.contains("RLIMIT_STACK") && said.contains("ulimit -Hs"), "{said}");
     }
 }
