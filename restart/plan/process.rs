@@ -4,6 +4,7 @@ use super::Builder;
 use crate::exit::Result;
 use crate::op::Op;
 use image::format::{Limit, NONE, Pending, cpu_feature};
+use image::sender;
 use sys::Sysno;
 use sys::fd::{AT_FDCWD, open_flag};
 use sys::line::Line;
@@ -187,7 +188,9 @@ impl<'a> Builder<'a, '_> {
 
     /// Queues the signals that were pending for thread `index`; with the first thread, those for the process as well.
     pub(super) fn pending(&mut self, index: u32) -> Result<'a, ()> {
-        for Pending { thread, info, .. } in self.inputs.image.pending().iter() {
+        let saved = self.inputs.image.threads().get(0).map_or(0, |leader| leader.tid);
+        for Pending { thread, mut info, .. } in self.inputs.image.pending().iter() {
+            sender::rename(&mut info, saved, self.inputs.pid);
             let [a, b, c, d, ..] = info;
             let signal = u64::from(u32::from_le_bytes([a, b, c, d]));
             let pid = u64::from(self.inputs.pid);

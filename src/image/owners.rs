@@ -9,6 +9,7 @@
 //! | glibc `pthread_mutex_t` | lock 4, count 4, **owner 4**, nusers 4, kind 4, spins 2, elision 2, list 16; `lock` too, if robust or priority-inheriting |
 //! | glibc `pthread_rwlock_t` | readers 4, writers 4, two futexes 8, zero 8, **writer 4**, shared 4, zero 16, flags 4 |
 //! | musl `pthread_mutex_t` | type 4, **lock 4**, waiters 4, pad 4, pad 4, count 4, list 16 |
+//! | musl `FILE` | next 8, descriptor 4, child 4, lock count 8, mode 4, **lock 4**, end of line 4, zero 4, cookie 8 |
 //!
 //! glibc keeps one more id, of the thread that carries out timers of `SIGEV_THREAD`: [`timer_thread`].
 //!
@@ -151,57 +152,86 @@ fn look(
     found: &mut impl FnMut(usize, u32),
 ) {
     let (low, high) = halves(value);
-    if let Some(thread) = ids.thread(low).filter(|_| low & !TID_MASK == 0 && high <= 1) {
-        match glibc_mutex(low, high, around) {
-            Some(lock_too) => {
-                found(offset, thread);
-                if lock_too {
-                    found(offset.wrapping_sub(8), thread);
-                }
-            }
-            None => {
-                if glibc_rwlock(around).is_some() {
-                    found(offset, thread);
-                }
-            }
+    if let Some(thread) = ids.thread(low) {
+        let is_owner =
+            low & !TID_MASK == 0 && (glibc_owner(low, high, around) || glibc_rwlock(high, around).is_some());
+        if is_owner || glibc_lock(value, around).is_some() {
+            found(offset, thread);
         }
     } else if let Some(thread) = ids.thread(high)
-        && musl_mutex(low, around).is_some()
+        && (musl_mutex(low, around).is_some() || is_stream(low, around))
     {
         found(offset + 4, thread);
     }
 }
 
-/// Whether the word is the owner of a glibc mutex that looks at it, and if so, whether its lock names the owner as well.
-fn glibc_mutex(owner: u32, users: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<bool> {
-    const RECURSIVE: u32 = 1;
-    const ERRORCHECK: u32 = 2;
-    const ROBUST: u32 = 16;
-    const PRIO_INHERIT: u32 = 32;
-    const KNOWN: u32 = 0x3ff;
-    let (lock, count) = halves(around(-8)?);
-    let (kind, spins) = halves(around(8)?);
-    if users != 1 || kind & !KNOWN != 0 || spins >> 16 != 0 || count > 1 << 20 {
-        return None;
+/// Users of a mutex, at most: whoever waits for a condition with it is one as well.
+const USERS: u32 = 1 << 16;
+/// How often a mutex is locked, at most.
+const COUNT: u32 = 1 << 20;
+
+/// Kinds of glibc's mutexes.
+mod kind {
+    pub const RECURSIVE: u32 = 1;
+    pub const ERRORCHECK: u32 = 2;
+    pub const ROBUST: u32 = 16;
+    pub const PRIO_INHERIT: u32 = 32;
+    pub const KNOWN: u32 = 0x3ff;
+}
+
+/// The kind of a glibc mutex by its word, which has no spins and no elision.
+fn glibc_kind(word: u64) -> Option<u32> {
+    let (kind, spins) = halves(word);
+    (kind & !kind::KNOWN == 0 && spins >> 16 == 0).then_some(kind)
+}
+
+/// Whether the word is the owner of a glibc mutex that looks at it. A thread writes it before it counts itself among the users.
+fn glibc_owner(owner: u32, users: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> bool {
+    let Some((before, kind)) = around(-8).zip(around(8).and_then(glibc_kind)) else { return false };
+    let (lock, count) = halves(before);
+    if users > USERS || count > COUNT {
+        return false;
     }
-    if kind & (ROBUST | PRIO_INHERIT) != 0 {
-        return (lock & TID_MASK == owner).then_some(true);
+    if kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0 {
+        return lock & TID_MASK == owner;
     }
     let looks = match kind & 3 {
-        RECURSIVE => count >= 1,
-        ERRORCHECK => count == 0,
+        kind::RECURSIVE => count >= 1,
+        kind::ERRORCHECK => count == 0,
         _ => false,
     };
-    (looks && matches!(lock & 3, 1 | 2) && around(16)? == 0 && around(24)? == 0).then_some(false)
+    looks && matches!(lock, 1 | 2) && around(16) == Some(0) && around(24) == Some(0)
+}
+
+/// Whether the word is the lock and the count of a glibc mutex that is robust or priority-inheriting.
+fn glibc_lock(word: u64, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
+    let (owner, kind) = (around(8)?, around(16)?);
+    let list = [around(24)?, around(32)?];
+    let is_robust = glibc_kind(kind)? & kind::ROBUST != 0;
+    // A priority-inheriting one marks the addresses in its list with bit 0.
+    let may_be_linked =
+        |word: u64| word == 0 || is_robust && word & 6 == 0 && (1 << 12..1 << 47).contains(&word);
+    (follows_ids(word, owner, kind) && list.into_iter().all(may_be_linked)).then_some(())
+}
+
+/// Whether three words are the beginning of a glibc mutex that is robust or priority-inheriting: its lock is the id of a thread, and whoever takes it will write
+/// its own. The owner is written after the lock, or says that the one before has died.
+pub fn follows_ids(lock: u64, owner: u64, kind: u64) -> bool {
+    const INCONSISTENT: u32 = 0x7fff_ffff;
+    let ((lock, count), (owner, users)) = (halves(lock), halves(owner));
+    glibc_kind(kind).is_some_and(|kind| kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0)
+        && count <= COUNT
+        && users <= USERS
+        && (owner == 0 || owner == INCONSISTENT || owner == lock & TID_MASK)
 }
 
 /// Whether the word is the writer of a glibc read-write lock.
-fn glibc_rwlock(around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
+fn glibc_rwlock(shared: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
     /// Both phases: held for writing.
     const WRITING: u32 = 3;
     let (readers, writers) = halves(around(-24)?);
     let (phase, futex) = halves(around(-16)?);
-    let held = readers & WRITING == WRITING && writers < 1 << 16 && phase <= 3 && futex <= 3;
+    let held = shared <= 1 && readers & WRITING == WRITING && writers < 1 << 16 && phase <= 3 && futex <= 3;
     (held && around(-8)? == 0 && around(8)? == 0 && around(16)? == 0 && around(24)? as u32 <= 3).then_some(())
 }
 
@@ -213,6 +243,23 @@ fn musl_mutex(kind: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Optio
     let is_address = |word: u64| word != 0 && word.is_multiple_of(8) && word < 1 << 47;
     let plausible = matches!(kind & 3, 1 | 2) && kind & !KNOWN == 0 && waiters < 1 << 16 && count < 1 << 20;
     (plausible && is_address(around(24)?) && is_address(around(32)?)).then_some(())
+}
+
+/// Whether a word is the mode (lower half) and the lock (upper half) of a stream of musl's, `struct _IO_FILE` in src/internal/stdio_impl.h. `around` tells the
+/// words at an offset from it.
+pub fn is_stream(mode: u32, mut around: impl FnMut(isize) -> Option<u64>) -> bool {
+    const UNBUFFERED: u64 = 0xffff_ffff;
+    let [Some(next), Some(file), Some(locks), Some(ends)] = [-24, -16, -8, 8].map(&mut around) else {
+        return false;
+    };
+    let (fd, child) = halves(file);
+    matches!(mode as i32, -1..=1)
+        && next.is_multiple_of(8)
+        && next < 1 << 47
+        && (-1..1 << 20).contains(&(fd as i32))
+        && child <= 1 << 22
+        && locks <= u64::from(COUNT)
+        && matches!(ends, UNBUFFERED | 10)
 }
 
 /// Where in an aligned word of eight bytes of glibc's data the id of its thread for timers stands: `__timer_helper_tid` beside `__timer_helper_once`
@@ -282,17 +329,27 @@ mod tests {
         assert_eq!(found_in(&at(18, &[2, 0, TID + 5, 1, 2])), [(80, 1)], "error-checking, with waiters");
         assert_eq!(
             found_in(&at(8, &[TID | 1 << 31, 0, TID, 1, 16])),
-            [(40, 0), (32, 0)],
+            [(32, 0), (40, 0)],
             "robust, with waiters"
         );
-        assert_eq!(found_in(&at(8, &[TID, 0, TID, 1, 32])), [(40, 0), (32, 0)], "priority-inheriting");
+        assert_eq!(found_in(&at(8, &[TID, 0, TID, 1, 32])), [(32, 0), (40, 0)], "priority-inheriting");
+        assert_eq!(found_in(&at(8, &[2, 0, TID, 3, 2])), [(40, 0)], "two wait for conditions with it");
+        assert_eq!(found_in(&at(8, &[1, 0, TID, 0, 2])), [(40, 0)], "not among the users yet");
+        assert_eq!(found_in(&at(8, &[TID, 0, 0, 0, 16])), [(32, 0)], "robust, not the owner yet");
+        assert_eq!(
+            found_in(&at(8, &[TID, 1, 0x7fff_ffff, 0, 16, 0, 0x1000, 1, 0x2000, 1])),
+            [(32, 0)],
+            "robust, inconsistent"
+        );
     }
 
     #[test]
     fn what_is_no_held_lock_is_not() {
         assert_eq!(found_in(&at(8, &[1, 0, TID, 1, 0])), [], "normal: does not look");
         assert_eq!(found_in(&at(8, &[0, 0, TID, 1, 1])), [], "not locked");
-        assert_eq!(found_in(&at(8, &[1, 1, TID, 0, 1])), [], "no users");
+        assert_eq!(found_in(&at(8, &[1, 1, TID, 1 << 20, 1])), [], "users without end");
+        assert_eq!(found_in(&at(8, &[TID, 0, 7, 1, 16])), [], "robust, of another");
+        assert_eq!(found_in(&at(8, &[TID, 0, 0, 0, 0])), [], "no mutex that follows ids");
         assert_eq!(found_in(&at(8, &[1, 1, TID + 1, 1, 1])), [], "another's id in the range");
         assert_eq!(found_in(&at(8, &[1, 1, TID, 1, 1, 0, 9])), [], "something where the list would be");
         assert_eq!(found_in(&std::vec![TID; 64]), [], "ids without end");
@@ -313,6 +370,17 @@ mod tests {
             "with waiters"
         );
         assert_eq!(found_in(&at(8, &[0, TID, 0, 0, 0, 1, 0x1000, 1, 0x2000, 1])), [], "normal");
+    }
+
+    #[test]
+    fn a_stream_of_musl_that_is_locked_is_found() {
+        assert_eq!(found_in(&at(8, &[0x1000, 1, 3, 0, 1, 0, 0, TID, u32::MAX, 0])), [(60, 0)], "buffered");
+        assert_eq!(
+            found_in(&at(8, &[0x1000, 1, 1, 0, 1, 0, u32::MAX, TID | 1 << 30, 10, 0])),
+            [(60, 0)],
+            "by lines, with waiters"
+        );
+        assert_eq!(found_in(&at(8, &[0x1000, 1, 3, 0, 1, 0, 0, TID, 0, 0])), [], "no end of lines");
     }
 
     #[test]

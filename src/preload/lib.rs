@@ -27,6 +27,7 @@ mod crash;
 mod descriptors;
 mod file;
 mod helper;
+mod ids_in_use;
 mod maps;
 mod memory_file;
 mod message;

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use image::fields;
 use image::format::{NONE, Pending, Thread};
 use image::number::{take_decimal, take_hex};
+use image::sender;
 use sys::fd::{self, open_flag};
 use sys::line::Line;
 use sys::signal::{self, Info, bit, sig};
@@ -61,9 +62,12 @@ static QUEUE: Queue = Queue(UnsafeCell::new([Taken { by: 0, is_shared: false, in
 static LEN: AtomicU32 = AtomicU32::new(0);
 /// Why some could not be taken, or zero.
 static ERRNO: AtomicI32 = AtomicI32::new(0);
+/// The process that was saved.
+static PID: AtomicU32 = AtomicU32::new(0);
 
 /// Forgets what an earlier save has taken.
 pub fn begin() {
+    PID.store(process::pid(), Ordering::Relaxed);
     LEN.store(0, Ordering::Relaxed);
     ERRNO.store(0, Ordering::Relaxed);
 }
@@ -98,14 +102,36 @@ fn taken() -> &'static [Taken] {
     unsafe { (*QUEUE.0.get()).get(..len) }.unwrap_or_default()
 }
 
+/// Whether a signal can be pending for process `pid` or one of its threads: whether its user has any that are queued.
+pub fn may_be_any(pid: u32) -> Result<bool, Failure> {
+    let mut path = Line::<64>::new();
+    path.text("/proc/").dec(u64::from(pid)).text("/status\0");
+    status(path.as_bytes()).map(|status| status.queued != 0)
+}
+
 /// What is pending for thread `tid` of process `pid`. Called by the helper.
 pub fn look(pid: u32, tid: u32) -> Result<Wanted, Failure> {
     let mut path = Line::<64>::new();
     path.text("/proc/").dec(u64::from(pid)).text("/task/").dec(u64::from(tid)).text("/status\0");
-    status(path.as_bytes())
+    let Status { own, shared, queued } = status(path.as_bytes())?;
+    if own | shared != 0 && queued > (ROOM - UNCOUNTED) as u64 {
+        return Err(Failure::Process(Kind {
+            what: "too many pending signals (SigQ in /proc/PID/status)",
+            advice: "save it when it has taken some",
+        }));
+    }
+    Ok(Wanted { own, shared, takes_shared: false })
 }
 
-fn status(path: &[u8]) -> Result<Wanted, Failure> {
+/// What `/proc/PID/status` tells of signals.
+struct Status {
+    own: u64,
+    shared: u64,
+    /// Of all processes of the user.
+    queued: u64,
+}
+
+fn status(path: &[u8]) -> Result<Status, Failure> {
     const NAME: &str = "/proc/self/status";
     let from = fd::open_at(fd::AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0)
         .map_err(|errno| Failure::Proc(NAME, errno))?;
@@ -116,13 +142,7 @@ fn status(path: &[u8]) -> Result<Wanted, Failure> {
     let set = |name: &[u8]| fields::find(text, name).and_then(take_hex).map(|(set, _)| set);
     let (own, shared) = set(b"SigPnd:").zip(set(b"ShdPnd:")).ok_or(Failure::ProcText(NAME))?;
     let queued = fields::find(text, b"SigQ:").and_then(take_decimal).map_or(0, |(count, _)| count);
-    if own | shared != 0 && queued > (ROOM - UNCOUNTED) as u64 {
-        return Err(Failure::Process(Kind {
-            what: "too many pending signals (SigQ in /proc/PID/status)",
-            advice: "save it when it has taken some",
-        }));
-    }
-    Ok(Wanted { own, shared, takes_shared: false })
+    Ok(Status { own, shared, queued })
 }
 
 /// Takes the signals of this thread.
@@ -181,7 +201,12 @@ pub fn put_back(tid: u32) {
 /// Puts back what thread `old` had taken for itself: called by the thread that it has become after a restart. The restarter has done
 /// it for the main thread and the process.
 pub fn put_back_restarted(old: u32) {
-    taken().iter().filter(|entry| entry.by == old && !entry.is_shared && !is_ours(&entry.info)).for_each(put);
+    let (saved, pid) = (PID.load(Ordering::Relaxed), process::pid());
+    for entry in taken().iter().filter(|entry| entry.by == old && !entry.is_shared && !is_ours(&entry.info)) {
+        let mut entry = *entry;
+        sender::rename(&mut entry.info, saved, pid);
+        put(&entry);
+    }
 }
 
 fn put(entry: &Taken) {

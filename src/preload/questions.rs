@@ -30,8 +30,10 @@ pub fn arise(job: &mut Job) -> Result<bool, Failure> {
         |job: &Job| job.gathering.iter().flat_map(Gathering::parked).any(|slot| slot.own.tid == job.pid);
     // Signals of the process are the main thread's business; the leader's, when that has ended.
     let leader_shares = job.own.tid == job.pid || !has_main(job);
+    // A thread that stood still already may have got a signal from one that did not yet.
+    let got_more = job.gathering.is_some() && pending::may_be_any(job.pid)?;
     let look = |tid: u32, shares: bool, pending: u64| -> Result<Wanted, Failure> {
-        if pending == 0 {
+        if pending == 0 && !got_more {
             return Ok(Wanted::default());
         }
         Ok(Wanted { takes_shared: shares, ..pending::look(job.pid, tid)? })

@@ -1,6 +1,7 @@
 //! The image, written in one forward pass: everything is sized before the first byte goes out.
 
 use crate::helper::{Job, Snapshot, Stop};
+use crate::ids_in_use;
 use crate::message::Failure;
 use crate::notes;
 use crate::pages::Pages;
@@ -85,7 +86,7 @@ fn write_readable(
     let mut check = Check::new(&data, Ids::new(&ids))?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut owners, .. } = check;
-    owners.find_timer_threads(snapshot)?;
+    owners.find_ids(snapshot)?;
     write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
     write_all(out, bytes_of_slice(&owners.table))?;
@@ -402,15 +403,17 @@ impl Owners {
         self.count(count)
     }
 
-    /// Adds what is no lock: the id that glibc keeps of its thread for timers.
-    fn find_timer_threads(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+    /// Adds what is no lock: the id that glibc keeps of its thread for timers, and those that a libc is about to use.
+    fn find_ids(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
         let mut count = self.used;
-        timer_threads::find(snapshot, |addr, thread| {
+        let mut found = |addr, thread| {
             if let Some(owner) = self.table.get_mut(count) {
                 *owner = Owner { addr, thread, reserved: 0 };
             }
             count += 1;
-        });
+        };
+        timer_threads::find(snapshot, &mut found);
+        ids_in_use::find(snapshot, &mut found);
         self.count(count)
     }
 

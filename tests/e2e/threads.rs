@@ -21,6 +21,17 @@ fn locks_barriers_and_cancellation_between_threads() {
 }
 
 #[test]
+fn threads_on_their_way_to_a_lock_get_it_with_their_new_ids() {
+    survives("lock_waiters");
+}
+
+#[test]
+fn streams_that_are_locked_know_their_owner() {
+    survives("locked_streams");
+    survives("locked_streams_musl");
+}
+
+#[test]
 fn threads_of_musl() {
     survives("threads_musl");
 }

@@ -14,6 +14,7 @@ static void expect(const sigset_t *set, int signal, int code, int value)
     if (code == SI_QUEUE)
         check(info.si_value.sival_int == value, "signal %d: value %d, not %d", signal, info.si_value.sival_int, value);
     check(info.si_uid == getuid(), "signal %d: from user %d", signal, info.si_uid);
+    check(info.si_pid == getpid(), "signal %d: from process %d", signal, info.si_pid);
 }
 
 int main(void)

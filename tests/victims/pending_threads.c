@@ -19,6 +19,7 @@ static int take(int signal, int *code, int *value)
     int got = syscall(SYS_rt_sigtimedwait, &set, &info, &none, 8);
     *code = info.si_code;
     *value = info.si_value.sival_int;
+    check(got == -1 || info.si_pid == getpid(), "signal %d: from process %d", got, info.si_pid);
     return got;
 }
 
