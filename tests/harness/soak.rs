@@ -7,6 +7,50 @@ use std::time::{Duration, Instant};
 pub const SUBJECTS: [&str; 9] =
     ["alloc", "signals", "recursion", "pipe", "vector", "maps", "forks", "threads", "python"];
 
+/// What is soaked when it is asked for by name, because all at once would have no CPU left: exceptions of C++, and the modes of the victim `churn`, with glibc
+/// and, after `musl`, with musl.
+pub const MORE_SUBJECTS: [&str; 39] = [
+    "exceptions",
+    "timers",
+    "births",
+    "cancels",
+    "locks",
+    "turns",
+    "robust",
+    "kills",
+    "attributes",
+    "ids",
+    "executes",
+    "jumps",
+    "sleeps",
+    "alarms",
+    "stdio",
+    "heaps",
+    "data",
+    "memory",
+    "pipes",
+    "loads",
+    "aio",
+    "musl timers",
+    "musl births",
+    "musl cancels",
+    "musl locks",
+    "musl turns",
+    "musl robust",
+    "musl kills",
+    "musl attributes",
+    "musl ids",
+    "musl executes",
+    "musl jumps",
+    "musl sleeps",
+    "musl alarms",
+    "musl stdio",
+    "musl heaps",
+    "musl data",
+    "musl memory",
+    "musl pipes",
+];
+
 /// A small generator, so that a run can be repeated.
 pub struct Random(pub u64);
 
@@ -37,16 +81,24 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Starts it as an ordinary user.
+    /// Starts it as an ordinary user. With `CKPT_FOREGROUND` in the environment, images are written in the foreground.
     pub fn start(name: &'static str) -> Self {
         let place = Place::new(User::ordinary());
-        let program = match name {
+        let mut program = match name {
             "python" => {
                 place.write("soak.py", PYTHON.as_bytes());
                 Program::tool("python3").arg(place.file("soak.py"))
             }
-            mode => Program::victim("soak").arg(mode),
+            "exceptions" => Program::victim(name),
+            mode if SUBJECTS.contains(&mode) => Program::victim("soak").arg(mode),
+            mode => match mode.strip_prefix("musl ") {
+                Some(mode) => Program::victim("churn_musl").arg(mode),
+                None => Program::victim("churn").arg(mode),
+            },
         };
+        if let Some(value) = std::env::var_os("CKPT_FOREGROUND") {
+            program = program.env("CKPT_FOREGROUND", value);
+        }
         let mut process = place.start(&program);
         process.ready();
         Self { name, process: Some(process), pairs: 0 }

@@ -2,10 +2,20 @@
 //! random moments of saves, and is counted too.
 
 use harness::killed::{VICTIMS, Victim};
-use harness::soak::{Random, SUBJECTS, Subject};
+use harness::soak::{MORE_SUBJECTS, Random, SUBJECTS, Subject};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: soak [SECONDS [SEED [WORD]]]: WORD is part of the names of what is wanted";
+
+/// Whether a name is meant: a word that is a whole name means no other, and no word means those that are soaked for short.
+fn wanted(name: &str, word: &str) -> bool {
+    let is_whole = SUBJECTS.into_iter().chain(MORE_SUBJECTS).any(|name| name == word);
+    match word {
+        "" => !MORE_SUBJECTS.contains(&name),
+        word if is_whole => name == word,
+        word => name.contains(word),
+    }
+}
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -14,9 +24,9 @@ fn main() {
     let word = args.next().unwrap_or_default();
     let mut random = Random(seed.max(1));
     let start = Instant::now();
-    let names = SUBJECTS.into_iter().filter(|name| name.contains(&word));
+    let names = SUBJECTS.into_iter().chain(MORE_SUBJECTS).filter(|name| wanted(name, &word));
     let mut subjects: Vec<Subject> = names.map(Subject::start).collect();
-    let victims = VICTIMS.into_iter().filter(|(name, ..)| name.contains(&word));
+    let victims = VICTIMS.into_iter().filter(|(name, ..)| wanted(name, &word));
     let mut victims: Vec<Victim> = victims.map(Victim::start).collect();
     assert!(subjects.len() + victims.len() > 0, "{USAGE}");
     let mut told = 0;
@@ -36,7 +46,7 @@ fn main() {
     let mut total = 0;
     for subject in subjects {
         let (name, pairs) = subject.end();
-        println!("{name:<10} {pairs:>6} pairs of a save and a restart, nothing wrong");
+        println!("{name:<16} {pairs:>6} pairs of a save and a restart, nothing wrong");
         total += pairs;
     }
     let mut killed = 0;

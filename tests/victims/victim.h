@@ -112,7 +112,7 @@ __attribute__((unused)) static volatile uint64_t *map_control(void *where)
     void *page = mmap(where, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
     check(page != MAP_FAILED, "control page: %s", strerror(errno));
     must(close(fd));
-    return page;
+    return (volatile uint64_t *)page;
 }
 
 /* The value of a hexadecimal or decimal field of /proc/self/status, such as "SigBlk". */
