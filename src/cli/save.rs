@@ -36,7 +36,7 @@ pub fn save(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
 }
 
 fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
-    let target = if args.may_end { started(args)? } else { Target::find(&args.target, args.signal)? };
+    let target = started(&args.target, args.signal, args.may_end)?;
     let children = target::children(target.pid);
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
     let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;
@@ -103,13 +103,18 @@ fn tell_of(children: &[(u32, String)], out: &mut Output) -> Result<()> {
     )
 }
 
-/// The program of a supervisor, which may have been started, or be on its way back from an image, just now.
-fn started(args: &Save) -> Result<Target> {
+/// The target, which may have been started, or be on its way back from an image, just now: a script that starts a program asks at once. `supervised` says that
+/// whoever started it asks.
+fn started(wanted: &str, signal: Option<u32>, supervised: bool) -> Result<Target> {
     const LIMIT: Duration = Duration::from_secs(2);
     let start = Instant::now();
     loop {
-        match Target::find(&args.target, args.signal) {
-            Err(failure) if failure.code == Code::NotTarget && start.elapsed() < LIMIT => {
+        let waits = || match wanted.parse() {
+            Ok(pid) if !supervised => target::age(pid).is_some_and(|age| age < LIMIT),
+            _ => supervised && start.elapsed() < LIMIT,
+        };
+        match Target::find(wanted, signal) {
+            Err(failure) if failure.code == Code::NotTarget && waits() => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             result => return result,
@@ -138,7 +143,7 @@ struct Answer {
 
 /// `ckpt check`.
 pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
-    let target = Target::find(&args.target, args.signal)?;
+    let target = started(&args.target, args.signal, false)?;
     let children = target::children(target.pid);
     let mut request = Request::send(&target, Kind::Check, Some(args.timeout))?;
     let mut refusals = vec![];

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A process with libckpt.so in it.
 pub struct Target {
@@ -161,6 +162,17 @@ fn not_readable(pid: u32, error: io::Error) -> Failure {
 fn name(pid: u32) -> Option<String> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     Some(shown_bytes(Stat::parse(&text)?.comm))
+}
+
+/// How long ago a process was started, to a hundredth of a second (proc(5): `starttime`).
+pub fn age(pid: u32) -> Option<Duration> {
+    /// `USER_HZ` of x86-64.
+    const TICKS: u64 = 100;
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+    let started = Duration::from_millis(Stat::parse(&text)?.starttime * (1000 / TICKS));
+    Some(Duration::try_from_secs_f64(uptime).ok()?.saturating_sub(started))
 }
 
 /// Whether a process has libckpt.so mapped. After a restart on a machine without the file, its memory has no name any more: then the environment

@@ -1,7 +1,7 @@
 //! Asking for a save, and hearing of it.
 
 use super::Ckpt;
-use harness::{Process, Program, User, wait};
+use harness::{Artifact, Process, Program, User, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -114,6 +114,20 @@ fn a_program_without_the_library_is_not_signalled() {
     assert_eq!(process.ended(), None);
 }
 
+/// Asked right behind the `&` of a script, it has not become what it will be.
+#[test]
+fn a_program_that_was_started_just_now_is_waited_for() {
+    for user in User::each() {
+        let ckpt = Ckpt::new(user);
+        let library = ckpt.place.artifact(Artifact::Library);
+        let script = format!("sleep 0.3; LD_PRELOAD={} exec sleep 1000", library.display());
+        let process = ckpt.place.start(&Program::tool("sh").args(["-c", &script]).without_preload());
+        let said = ckpt.say(["save", &process.pid().to_string()]);
+        assert!(said.code == 0 && said.err.is_empty(), "{said:?}");
+        process.kill();
+    }
+}
+
 #[test]
 fn a_program_that_took_the_handler_away_is_not_signalled() {
     let ckpt = Ckpt::new(User::Myself);
@@ -201,7 +215,7 @@ fn a_program_of_another_user_is_none_of_our_business() {
 fn a_program_in_a_container_is_saved_from_outside_by_root_and_by_who_made_it() {
     for user in User::each() {
         let ckpt = Ckpt::new(user);
-        let library = ckpt.place.artifact(harness::Artifact::Library);
+        let library = ckpt.place.artifact(Artifact::Library);
         let mut unshare = ckpt.place.command(&harness::tool("unshare"));
         if user != User::Myself || User::ordinary() == User::Myself {
             unshare.args(["--user", "--map-root-user"]);
