@@ -84,6 +84,9 @@ impl Session {
         for step in &self.steps {
             let command = &step.command;
             let first = command.split(" #").next().unwrap().trim_end();
+            // A pause is for whoever pastes the commands.
+            let is_pause = first.strip_prefix("sleep ").is_some_and(|seconds| seconds.parse::<u32>().is_ok());
+            let command = if is_pause { "true" } else { command };
             let _ = write!(script, "status=$?; echo; echo '<<<'; (exit $status)\n{command}\n");
             if let Some(command) = first.strip_suffix('&') {
                 // A program that writes runs, and so does its supervisor; of others the handler of the library tells.
