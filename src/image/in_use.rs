@@ -1,7 +1,7 @@
 //! Telling from the code around an instruction whether a libc is about to use the id of a thread.
 
-/// `syscall`
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
+use crate::interrupted::SYSCALL;
+
 /// getpid(2), gettid(2).
 const QUESTIONS: [u32; 2] = [39, 186];
 /// Calls that take the id of a thread: sched_setparam(2) to sched_getscheduler(2), tkill(2), sched_setaffinity(2), sched_getaffinity(2), tgkill(2),
@@ -18,7 +18,7 @@ fn load_number(number: u32) -> [u8; 5] {
     [0xb8, a, b, c, d]
 }
 
-fn holds(bytes: &[u8], part: &[u8]) -> Option<usize> {
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
 }
 
@@ -41,11 +41,11 @@ pub fn is_in_question(before: &[u8], behind: &[u8]) -> bool {
 
 /// Whether the code that begins here soon makes a call that takes the id of a thread. `rax` is the number of the call, if that is loaded already.
 pub fn leads_to_call(behind: &[u8], rax: u64) -> bool {
-    let soon = |bytes: &[u8], limit: usize| holds(bytes.get(..limit).unwrap_or(bytes), &SYSCALL).is_some();
+    let soon = |bytes: &[u8], limit: usize| position(bytes.get(..limit).unwrap_or(bytes), &SYSCALL).is_some();
     CALLS.iter().any(|number| {
         let near = behind.get(..NEAR).unwrap_or(behind);
         u64::from(*number) == rax && soon(behind, ARGUMENTS)
-            || holds(near, &load_number(*number))
+            || position(near, &load_number(*number))
                 .and_then(|at| behind.get(at + 5..))
                 .is_some_and(|rest| soon(rest, ARGUMENTS))
     })

@@ -7,6 +7,8 @@
 
 use crate::instruction::{Instruction, Source, decode, reg};
 
+/// The `syscall` instruction.
+pub const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// Bytes of code before an instruction that are looked at.
 pub const WINDOW: usize = 64;
 
@@ -64,7 +66,7 @@ fn word(target: &impl Target, address: u64) -> Option<u64> {
 }
 
 /// `syscall` of glibc: moves each argument one register down.
-const SYSCALL: &[u8] = &[
+const SYSCALL_FUNCTION: &[u8] = &[
     0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x48, 0x89, 0xd6, 0x48, 0x89, 0xca, 0x4d, 0x89, 0xc2, 0x4d, 0x89,
     0xc8, 0x4c, 0x8b, 0x4c, 0x24, 0x08,
 ];
@@ -76,7 +78,7 @@ const CANCELLABLE: &[u8] = &[
 
 /// Functions of libc that take the number as an argument, by the code before their `syscall`; the register of the argument.
 fn leaf(code: &[u8]) -> Option<u8> {
-    if code.ends_with(SYSCALL) {
+    if code.ends_with(SYSCALL_FUNCTION) {
         Some(reg::RDI)
     } else if code.ends_with(CANCELLABLE) {
         Some(reg::RSI)
@@ -358,18 +360,18 @@ mod tests {
         // mov %rsp,%rsi; xor %edx,%edx; mov $0x23,%edi; xor %eax,%eax; call
         let mut code: Vec<u8> = [0x48, 0x89, 0xe6, 0x31, 0xd2, 0xbf, 0x23, 0, 0, 0, 0x31, 0xc0].into();
         code.extend([0xe8, 1, 2, 3, 4]);
-        let direct = Fake::new(SYSCALL).word(STACK, CALLER).code(CALLER, &code);
+        let direct = Fake::new(SYSCALL_FUNCTION).word(STACK, CALLER).code(CALLER, &code);
         assert_eq!(direct.number(), Some(0x23));
         // mov %ebx,%edi; call *0x1234(%rip)
-        let through = Fake::new(SYSCALL).word(STACK, CALLER).register(reg::RBX, 202);
+        let through = Fake::new(SYSCALL_FUNCTION).word(STACK, CALLER).register(reg::RBX, 202);
         let through = through.code(CALLER, &[0x89, 0xdf, 0xff, 0x15, 0x34, 0x12, 0, 0]);
         assert_eq!(through.number(), Some(202));
         // mov 0x18(%rsp),%rdi; call *%r11
-        let slot = Fake::new(SYSCALL).word(STACK, CALLER).word(STACK + 8 + 0x18, 7);
+        let slot = Fake::new(SYSCALL_FUNCTION).word(STACK, CALLER).word(STACK + 8 + 0x18, 7);
         let slot = slot.code(CALLER, &[0x48, 0x8b, 0x7c, 0x24, 0x18, 0x41, 0xff, 0xd3]);
         assert_eq!(slot.number(), Some(7));
         // mov %r8d,%edi; call: nobody keeps r8
-        let lost = Fake::new(SYSCALL).word(STACK, CALLER).register(8, 7);
+        let lost = Fake::new(SYSCALL_FUNCTION).word(STACK, CALLER).register(8, 7);
         assert_eq!(lost.code(CALLER, &[0x44, 0x89, 0xc7, 0xe8, 1, 2, 3, 4]).number(), None);
     }
 

@@ -30,13 +30,25 @@ pub struct Ids<'a> {
     by_index: &'a [u32],
     first: u32,
     span: u32,
+    streams: bool,
 }
 
 impl<'a> Ids<'a> {
     /// The ids of all threads by index. `None` when there is none.
     pub fn new(ids: &'a [u32]) -> Option<Self> {
         let (first, last) = (*ids.iter().min()?, *ids.iter().max()?);
-        Some(Self { by_index: ids, first, span: last - first })
+        Some(Self { by_index: ids, first, span: last - first, streams: false })
+    }
+
+    /// Whether streams of musl are looked for as well: not in a process of another libc, where what looks like one is something else.
+    #[must_use]
+    pub fn with_streams(self, streams: bool) -> Self {
+        Self { streams, ..self }
+    }
+
+    /// How many threads there are.
+    fn count(&self) -> u32 {
+        self.by_index.len() as u32
     }
 
     /// The index of the thread with an id.
@@ -153,20 +165,18 @@ fn look(
 ) {
     let (low, high) = halves(value);
     if let Some(thread) = ids.thread(low) {
-        let is_owner =
-            low & !TID_MASK == 0 && (glibc_owner(low, high, around) || glibc_rwlock(high, around).is_some());
-        if is_owner || glibc_lock(value, around).is_some() {
+        let is_owner = low & !TID_MASK == 0
+            && (glibc_owner(low, high, ids.count(), around) || glibc_rwlock(high, around).is_some());
+        if is_owner || glibc_lock(value, ids.count(), around).is_some() {
             found(offset, thread);
         }
     } else if let Some(thread) = ids.thread(high)
-        && (musl_mutex(low, around).is_some() || is_stream(low, around))
+        && (musl_mutex(low, around).is_some() || ids.streams && is_stream(low, around))
     {
         found(offset + 4, thread);
     }
 }
 
-/// Users of a mutex, at most: whoever waits for a condition with it is one as well.
-const USERS: u32 = 1 << 16;
 /// How often a mutex is locked, at most.
 const COUNT: u32 = 1 << 20;
 
@@ -185,11 +195,12 @@ fn glibc_kind(word: u64) -> Option<u32> {
     (kind & !kind::KNOWN == 0 && spins >> 16 == 0).then_some(kind)
 }
 
-/// Whether the word is the owner of a glibc mutex that looks at it. A thread writes it before it counts itself among the users.
-fn glibc_owner(owner: u32, users: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> bool {
+/// Whether the word is the owner of a glibc mutex that looks at it, in a process with so many threads. A thread writes it before it counts itself among the
+/// users, who are that thread and those that wait for a condition with the mutex.
+fn glibc_owner(owner: u32, users: u32, threads: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> bool {
     let Some((before, kind)) = around(-8).zip(around(8).and_then(glibc_kind)) else { return false };
     let (lock, count) = halves(before);
-    if users > USERS || count > COUNT {
+    if users > threads || count > COUNT {
         return false;
     }
     if kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0 {
@@ -204,24 +215,24 @@ fn glibc_owner(owner: u32, users: u32, around: &mut impl FnMut(isize) -> Option<
 }
 
 /// Whether the word is the lock and the count of a glibc mutex that is robust or priority-inheriting.
-fn glibc_lock(word: u64, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
+fn glibc_lock(word: u64, threads: u32, around: &mut impl FnMut(isize) -> Option<u64>) -> Option<()> {
     let (owner, kind) = (around(8)?, around(16)?);
     let list = [around(24)?, around(32)?];
     let is_robust = glibc_kind(kind)? & kind::ROBUST != 0;
     // A priority-inheriting one marks the addresses in its list with bit 0.
     let may_be_linked =
         |word: u64| word == 0 || is_robust && word & 6 == 0 && (1 << 12..1 << 47).contains(&word);
-    (follows_ids(word, owner, kind) && list.into_iter().all(may_be_linked)).then_some(())
+    (follows_ids(word, owner, kind, threads) && list.into_iter().all(may_be_linked)).then_some(())
 }
 
 /// Whether three words are the beginning of a glibc mutex that is robust or priority-inheriting: its lock is the id of a thread, and whoever takes it will write
-/// its own. The owner is written after the lock, or says that the one before has died.
-pub fn follows_ids(lock: u64, owner: u64, kind: u64) -> bool {
+/// its own. The owner is written after the lock, or says that the one before has died. The process has so many `threads`.
+pub fn follows_ids(lock: u64, owner: u64, kind: u64, threads: u32) -> bool {
     const INCONSISTENT: u32 = 0x7fff_ffff;
     let ((lock, count), (owner, users)) = (halves(lock), halves(owner));
     glibc_kind(kind).is_some_and(|kind| kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0)
         && count <= COUNT
-        && users <= USERS
+        && users <= threads
         && (owner == 0 || owner == INCONSISTENT || owner == lock & TID_MASK)
 }
 
@@ -286,7 +297,12 @@ mod tests {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut all = Vec::new();
         let ids = [TID, TID + 5];
-        find(&bytes, Ids::new(&ids).unwrap(), |_| None, |at, thread| all.push((at, thread)));
+        find(
+            &bytes,
+            Ids::new(&ids).unwrap().with_streams(true),
+            |_| None,
+            |at, thread| all.push((at, thread)),
+        );
         all
     }
 
@@ -333,7 +349,7 @@ mod tests {
             "robust, with waiters"
         );
         assert_eq!(found_in(&at(8, &[TID, 0, TID, 1, 32])), [(32, 0), (40, 0)], "priority-inheriting");
-        assert_eq!(found_in(&at(8, &[2, 0, TID, 3, 2])), [(40, 0)], "two wait for conditions with it");
+        assert_eq!(found_in(&at(8, &[2, 0, TID, 2, 2])), [(40, 0)], "one waits for a condition with it");
         assert_eq!(found_in(&at(8, &[1, 0, TID, 0, 2])), [(40, 0)], "not among the users yet");
         assert_eq!(found_in(&at(8, &[TID, 0, 0, 0, 16])), [(32, 0)], "robust, not the owner yet");
         assert_eq!(
@@ -347,7 +363,7 @@ mod tests {
     fn what_is_no_held_lock_is_not() {
         assert_eq!(found_in(&at(8, &[1, 0, TID, 1, 0])), [], "normal: does not look");
         assert_eq!(found_in(&at(8, &[0, 0, TID, 1, 1])), [], "not locked");
-        assert_eq!(found_in(&at(8, &[1, 1, TID, 1 << 20, 1])), [], "users without end");
+        assert_eq!(found_in(&at(8, &[1, 1, TID, 3, 1])), [], "more users than threads");
         assert_eq!(found_in(&at(8, &[TID, 0, 7, 1, 16])), [], "robust, of another");
         assert_eq!(found_in(&at(8, &[TID, 0, 0, 0, 0])), [], "no mutex that follows ids");
         assert_eq!(found_in(&at(8, &[1, 1, TID + 1, 1, 1])), [], "another's id in the range");
@@ -381,6 +397,11 @@ mod tests {
             "by lines, with waiters"
         );
         assert_eq!(found_in(&at(8, &[0x1000, 1, 3, 0, 1, 0, 0, TID, 0, 0])), [], "no end of lines");
+        let bytes: Vec<u8> = at(8, &[0x1000, 1, 3, 0, 1, 0, 0, TID, u32::MAX, 0])
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        find(&bytes, Ids::new(&[TID]).unwrap(), |_| None, |_, _| panic!("glibc has no such streams"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::arrival::{
 use crate::config;
 use crate::report::now;
 use core::sync::atomic::{AtomicU64, Ordering};
-use image::interrupted::{self, Target};
+use image::interrupted::{self, SYSCALL, Target};
 use sys::signal::{self, greg};
 use sys::{Sysno, memory, thread};
 
@@ -54,8 +54,6 @@ const RED_ZONE: u64 = 128;
 
 /// `-EINTR` in rax.
 const INTERRUPTED: u64 = -4i64 as u64;
-/// The `syscall` instruction.
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
 const NANOSECONDS: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 

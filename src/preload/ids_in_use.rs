@@ -16,6 +16,7 @@ use crate::helper::Snapshot;
 use crate::maps::Vma;
 use image::format::Thread;
 use image::in_use;
+use image::interrupted::SYSCALL;
 use image::owners::{TID_MASK, follows_ids, is_stream};
 use sys::memory::prot;
 use sys::signal::greg;
@@ -27,23 +28,8 @@ const FRAME: u64 = 256;
 /// Behind the stack pointer, in bytes: the `siginfo_t` that a handler has got, whose own frame is small.
 const HANDLER: u64 = 1024;
 /// The general registers but the stack pointer, as indices of `gregs`.
-const REGISTERS: [usize; 15] = [
-    greg::RAX,
-    greg::RCX,
-    greg::RDX,
-    greg::RBX,
-    greg::RBP,
-    greg::RSI,
-    greg::RDI,
-    greg::R8,
-    greg::R9,
-    greg::R10,
-    greg::R11,
-    greg::R12,
-    greg::R13,
-    greg::R14,
-    greg::R15,
-];
+const REGISTERS: core::ops::Range<usize> = 0..greg::RSP;
+const _: () = assert!(greg::RSP == 15);
 
 /// Tells `found` the address of each word that is such an id, and the index of the thread whose id it is. The memory is read in place.
 pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
@@ -57,8 +43,8 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
             found(sender, 0);
         }
         let registers = || {
-            REGISTERS.iter().filter_map(|greg| {
-                let at = thread.ucontext + GREGS + 8 * *greg as u64;
+            REGISTERS.filter_map(|greg| {
+                let at = thread.ucontext + GREGS + 8 * greg as u64;
                 // Where a lock is taken, the id may have a flag that others wait.
                 let value = u32::try_from(memory.word(at)?).ok()?;
                 Some((at, value, index(value & TID_MASK)?))
@@ -72,7 +58,7 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
             continue;
         }
         let code = Code::at(&memory, place.rip);
-        let takes_lock = place.waits_for_owner(&memory, &code)
+        let takes_lock = place.waits_for_owner(&memory, &code, snapshot.threads.len())
             || in_use::has_loaded(code.before(), thread.tid_address.wrapping_sub(thread.fs_base));
         let has_ids = sender.is_some() || place.has_ids(&memory, &code);
         for (at, value, whose) in registers() {
@@ -112,8 +98,7 @@ impl Place {
     }
 
     /// Whether the thread waits in the kernel for a lock that will name its owner. The signal has ended the call, or it is about to be made again.
-    fn waits_for_owner(&self, memory: &Memory, code: &Code) -> bool {
-        const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    fn waits_for_owner(&self, memory: &Memory, code: &Code, threads: usize) -> bool {
         let [lock, owner, kind] =
             [0, 8, 16].map(|offset| memory.word(self.rdi.wrapping_add(offset)).unwrap_or(0));
         let is_at_call = code.before().ends_with(&SYSCALL) || code.behind().starts_with(&SYSCALL);
@@ -124,7 +109,7 @@ impl Place {
                 is_stream(mode, |delta| memory.word(start.wrapping_add_signed(delta as i64)))
             })
         };
-        is_at_call && (follows_ids(lock, owner, kind) || is_stream())
+        is_at_call && (follows_ids(lock, owner, kind, threads as u32) || is_stream())
     }
 
     /// Address of the sender's id in the `siginfo_t` of a signal of glibc's own, from this process, whose handler has begun.

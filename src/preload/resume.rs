@@ -91,26 +91,9 @@ fn tell_libc(address: u64, old: u32, tid: u32) {
     // which has the tid while the thread holds it.
     replace(address, old, tid);
     const MUSL_TID: u64 = 48;
-    if let Some(fs) = musl_thread() {
+    if let Some(fs) = crate::thread::of_musl() {
         replace(fs + MUSL_TID, old, tid);
     }
-}
-
-/// The thread structure of this thread, if its libc is musl.
-fn musl_thread() -> Option<u64> {
-    let fs = thread::fs_base().ok()?;
-    // A thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header); one that no libc made may have anything.
-    let mut words = [0; 32];
-    // SAFETY: every thread of the process is in libckpt.
-    if fs == 0 || !unsafe { memory::read(fs, &mut words) } {
-        return None;
-    }
-    let [own, third, fourth] = [0, 16, 24].map(|at| image::plain::read::<u64>(&words, at).unwrap_or(0));
-    // Both begin with their own address. Then musl has the threads before and behind it in the ring of all (src/internal/pthread_impl.h), which a save may
-    // find half changed; glibc has the address once more, and two small numbers (`tcbhead_t`, sysdeps/x86_64/nptl/tls.h).
-    const GLIBC_NUMBERS: u64 = 0xf_0000_000f;
-    let is_glibc = third == fs && fourth & !GLIBC_NUMBERS == 0;
-    (own == fs && !is_glibc).then_some(fs)
 }
 
 /// Replaces the word at `address` if it is `old`. There may be anything else there, or nothing: the kernel does not look at the address before the

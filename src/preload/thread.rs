@@ -7,7 +7,7 @@ use crate::scratch::{Full, Scratch};
 use image::format::{Thread, thread_flag};
 use sys::process::{self, Stored, pr};
 use sys::signal::{self, greg};
-use sys::{Errno, thread};
+use sys::{Errno, memory, thread};
 
 /// What the kernel says, or the default where this kernel has no such thing. What it does not tell for another reason cannot be saved.
 pub fn known<T: Default>(call: &'static str, answer: sys::Result<T>) -> Result<T, Failure> {
@@ -99,6 +99,23 @@ impl OwnState {
             reserved: [0; 3],
         })
     }
+}
+
+/// The thread structure of this thread, if its libc is musl.
+pub fn of_musl() -> Option<u64> {
+    let fs = thread::fs_base().ok()?;
+    // A thread with an FS base has its thread structure there, in every libc of the ABI (the TLS variant II header); one that no libc made may have anything.
+    let mut words = [0; 32];
+    // SAFETY: every thread of the process is in libckpt.
+    if fs == 0 || !unsafe { memory::read(fs, &mut words) } {
+        return None;
+    }
+    let [own, third, fourth] = [0, 16, 24].map(|at| image::plain::read::<u64>(&words, at).unwrap_or(0));
+    // Both begin with their own address. Then musl has the threads before and behind it in the ring of all (src/internal/pthread_impl.h), which a save may
+    // find half changed; glibc has the address once more, and two small numbers (`tcbhead_t`, sysdeps/x86_64/nptl/tls.h).
+    const GLIBC_NUMBERS: u64 = 0xf_0000_000f;
+    let is_glibc = third == fs && fourth & !GLIBC_NUMBERS == 0;
+    (own == fs && !is_glibc).then_some(fs)
 }
 
 /// `RSEQ_SIG` of x86-64, the signature that every libc registers with.

@@ -11,6 +11,7 @@ use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use crate::second::Second;
 use crate::sink::Sink;
+use crate::thread::of_musl;
 use crate::timer_threads;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
@@ -83,7 +84,8 @@ fn write_readable(
     // Where this is a copy of the target, none of its threads runs.
     let threads = if report.is_orphan { &[][..] } else { &snapshot.threads };
     let data = Data::new(&pages, &snapshot.contents.bytes, threads)?;
-    let mut check = Check::new(&data, Ids::new(&ids))?;
+    let ids = Ids::new(&ids).map(|ids| ids.with_streams(of_musl().is_some()));
+    let mut check = Check::new(&data, ids)?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut owners, .. } = check;
     owners.find_ids(snapshot)?;
