@@ -193,8 +193,8 @@ fn start(
             process::exit_group(1);
         }
         // An exiting process wakes the one that waits for it in vfork(2) before it closes its files (do_exit() in kernel/exit.c). So the target has been
-        // woken now, and gets a CPU first, rather than when this process's time slice is over. A sleep, because a process that calls sched_yield(2) on a
-        // busy machine may get no CPU for half a minute, nor others beside it (seen on Linux 6.18).
+        // woken now, and gets a CPU first, rather than when this process's time slice is over. A sleep, because with
+        // sched_yield(2) images took some 40% longer on a busy machine.
         orders.hear();
         let _ = sys::thread::futex_wait(&AtomicU32::new(0), 0, AFTER_THE_TARGET);
         orders.close_reader();

@@ -143,11 +143,8 @@ fn most_bytes(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> u64 {
 impl Contents {
     /// Copies the contents of `sources`, which must not change: in the target's memory, with its descriptors.
     pub fn capture(vmas: &[Vma], sources: &[Source], scratch: &Scratch) -> Result<Self, Failure> {
-        let memory = Failure::Scratch;
-        let objects = Growing::new();
-        let runs = Growing::new();
-        let bytes = Growing::with_room(most_bytes(vmas, sources, scratch)).map_err(memory)?;
-        let mut contents = Self { objects, runs, bytes, first_run: 0 };
+        let bytes = Growing::with_room(most_bytes(vmas, sources, scratch)).map_err(Failure::Scratch)?;
+        let mut contents = Self { objects: Growing::new(), runs: Growing::new(), bytes, first_run: 0 };
         if sources.is_empty() {
             return Ok(contents);
         }

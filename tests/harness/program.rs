@@ -155,7 +155,11 @@ pub fn compiled(name: &str) -> PathBuf {
     let source = source.unwrap_or_else(|| panic!("no victim {name} in {}", folder.display()));
     let text = fs::read_to_string(&source).unwrap();
     let how = text.lines().find_map(|line| line.split_once("build: ")).map_or("gcc -O2", |(_, how)| how);
-    compile(&source, how.trim_end_matches("*/"), &["victim.h", "pattern.h", "fault.h"])
+    compile(
+        &source,
+        how.trim_end_matches("*/"),
+        &["victim.h", "pattern.h", "fault.h", "mutexes.h", "rounds.h"],
+    )
 }
 
 /// Compiles a source as `how` says, and returns the executable, or the one compiled before if neither it nor the headers beside it

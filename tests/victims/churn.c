@@ -2,7 +2,7 @@
  * many of them in the middle of a libc's bookkeeping. build: gcc -O2 -pthread
  *
  * churn MODE: see the table at the end */
-#include "victim.h"
+#include "rounds.h"
 #include <pthread.h>
 #include <poll.h>
 #include <sched.h>
@@ -26,14 +26,6 @@
 #define right(call) check_equal(call, 0)
 
 extern char **environ;
-
-static int stopped(void)
-{
-    static char name[4200];
-    if (!name[0])
-        snprintf(name, sizeof name, "%s/go.1", victim_dir);
-    return access(name, F_OK) == 0;
-}
 
 static long long now(void)
 {
@@ -804,7 +796,7 @@ static void aio_round(void)
 
 int main(int argc, char **argv)
 {
-    static const struct { const char *name; void (*round)(void); } modes[] = {
+    static const struct mode modes[] = {
         { "timers", timers_round }, { "births", births_round }, { "cancels", cancels_round }, { "locks", locks_round },
         { "turns", turns_round }, { "robust", robust_round }, { "kills", kills_round }, { "attributes", attributes_round },
         { "ids", ids_round }, { "executes", executes_round }, { "jumps", jumps_round }, { "sleeps", sleeps_round },
@@ -813,16 +805,9 @@ int main(int argc, char **argv)
 #ifdef __GLIBC__
         { "loads", loads_round }, { "aio", aio_round },
 #endif
+        { NULL, NULL },
     };
     must(sem_init(&called, 0, 0));
     must(sem_init(&gone, 0, 0));
-    for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
-        if (argc < 2 ? i > 0 : strcmp(argv[1], modes[i].name))
-            continue;
-        say_ready();
-        while (!stopped())
-            modes[i].round();
-        pass();
-    }
-    fail("no such mode: %s", argv[1]);
+    run(modes, argc, argv);
 }

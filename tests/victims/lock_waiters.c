@@ -1,23 +1,12 @@
 /* Locks that know their owner, in the hands of threads that were stopped on the way to them: after a restart they must get to know the new ids. Some wait for a lock,
  * for a condition under it, or have got one from an owner that died. build: gcc -O2 -pthread */
-#include "victim.h"
+#include "mutexes.h"
 #include <pthread.h>
 
 static pthread_mutex_t checking, robust, robust_recursive, inheriting, died;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
 static volatile int stop;
 static volatile pid_t tids[4];
-
-static void make(pthread_mutex_t *mutex, int is_robust, int protocol, int type)
-{
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    if (is_robust)
-        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutexattr_setprotocol(&attributes, protocol);
-    pthread_mutexattr_settype(&attributes, type);
-    check_equal(pthread_mutex_init(mutex, &attributes), 0);
-}
 
 /* Locks it, also once more as its type allows, and unlocks it. */
 static void use(pthread_mutex_t *mutex, int again)

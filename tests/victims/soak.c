@@ -1,7 +1,7 @@
 /* Works without end until told to stop, and checks its own results all the time: it is saved and restarted at random instructions.
  *
  * soak MODE: alloc, signals, recursion, pipe, vector, maps, forks, threads */
-#include "victim.h"
+#include "rounds.h"
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -13,14 +13,6 @@ static uint64_t next(void)
     state ^= state >> 7;
     state ^= state << 17;
     return state;
-}
-
-static int stopped(void)
-{
-    static char name[4200];
-    if (!name[0])
-        snprintf(name, sizeof name, "%s/go.1", victim_dir);
-    return access(name, F_OK) == 0;
 }
 
 /* A busy allocator: every block carries its own size and a pattern. */
@@ -214,17 +206,10 @@ static void threads_round(void)
 
 int main(int argc, char **argv)
 {
-    static const struct { const char *name; void (*round)(void); } modes[] = {
+    static const struct mode modes[] = {
         { "alloc", alloc_round }, { "signals", signals_round }, { "recursion", recursion_round }, { "pipe", pipe_round },
         { "vector", vector_round }, { "maps", maps_round }, { "forks", forks_round }, { "threads", threads_round },
+        { NULL, NULL },
     };
-    for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
-        if (argc < 2 ? i > 0 : strcmp(argv[1], modes[i].name))
-            continue;
-        say_ready();
-        while (!stopped())
-            modes[i].round();
-        pass();
-    }
-    fail("no such mode: %s", argv[1]);
+    run(modes, argc, argv);
 }

@@ -1,6 +1,6 @@
 /* Locks between threads that look at who holds them, or that the kernel follows: robust, priority-inheriting, recursive; and barriers, semaphores,
  * cancellation, keys with destructors. Some are held, and some are waited for. */
-#include "victim.h"
+#include "mutexes.h"
 #include <pthread.h>
 #include <semaphore.h>
 
@@ -12,17 +12,6 @@ static pthread_key_t key;
 static sem_t dying;
 static volatile int destroyed, cleaned, got_inheriting;
 static volatile pid_t waiter_tid;
-
-static void make(pthread_mutex_t *mutex, int is_robust, int protocol, int type)
-{
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    if (is_robust)
-        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutexattr_setprotocol(&attributes, protocol);
-    pthread_mutexattr_settype(&attributes, type);
-    check_equal(pthread_mutex_init(mutex, &attributes), 0);
-}
 
 static void destroy(void *value)
 {
