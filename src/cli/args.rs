@@ -61,7 +61,8 @@ pub enum Command {
 /// Run a program so that it can be saved
 ///
 /// Starts PROGRAM with libckpt.so preloaded, and becomes it. Where there is more to do, because of --every, --on-term, --exit-after-save,
-/// --exit-on-signal or --remove-when-done, a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal.
+/// --exit-on-signal or --remove-when-done, a small supervisor stays its parent, and ends as PROGRAM ends, with the same exit status or by the same signal;
+/// before, it lets a save that it has asked for come to its end.
 #[derive(Debug, Args)]
 pub struct Run {
     /// Where images go; %p is the process id, %e the program's name, %n the number of the save

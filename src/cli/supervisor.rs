@@ -79,8 +79,9 @@ pub fn run(args: &Run, exec: &Exec, image: Option<&Path>) -> Result<Code> {
     };
     loop {
         if let Some(end) = supervisor.step()? {
+            // The next run of the same line must find that image, or none after its removal; and a container ends with its first process.
+            supervisor.finish_save();
             if let (End::Exited(0), None, Some(image)) = (&end, supervisor.ended, image) {
-                supervisor.finish_save();
                 remove(image);
             }
             return Ok(end.mirror());

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use sys::Sysno;
 
@@ -46,14 +46,6 @@ fn image(process: &mut Process, name: &str) -> Image {
     process.image_of_save()
 }
 
-/// Waits until nothing of a save is left to be done, and nobody but the program is there.
-#[track_caller]
-fn is_alone(process: &mut Process) {
-    process.until("the end of all saves", |this| {
-        !this.is_asked() && !this.blocks_all() && this.companions().is_empty()
-    });
-}
-
 /// Restarts an image, and looks at all that is in it: the passes before it was saved.
 #[track_caller]
 fn restarts(image: &Image, threads: impl IntoIterator<Item = usize> + Clone) -> u64 {
@@ -80,7 +72,7 @@ fn a_signal_during_the_stop_is_honoured_after_it() {
     assert_eq!(waves::passes(&place, 0), at_the_stop, "it does not stand still");
     place.write("gate", b"");
     process.until("the second save", |_| begun(&place) == 2);
-    is_alone(&mut process);
+    process.until_alone();
     waves::go_on(&mut process, 1);
     assert!(begun(&place) == 2 && place.text("err").is_empty(), "{}", place.text("err"));
     let images = [image(&mut process, "image.1"), image(&mut process, "image.2")];
@@ -189,55 +181,15 @@ fn a_thread_that_comes_to_another_cpu_while_it_is_saved_spoils_nothing() {
     process.send(Signal::SIGCONT);
     process.until("their return to sleep", |_| all_are('S'));
     place.write("gate", b"");
-    is_alone(&mut process);
+    process.until_alone();
     waves::go_on(&mut process, 3);
     let image = image(&mut process, "image.1");
     process.kill();
     restarts(&image, 0..3);
 }
 
-/// The writers of a process that are at work.
-fn writers(process: &Process) -> BTreeSet<i32> {
-    let is_writer =
-        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "ckpt-writer\n");
-    process.companions().into_iter().filter(is_writer).collect()
-}
-
 fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
-}
-
-/// What tells an image from the one before it.
-fn inode(process: &Process) -> Option<u64> {
-    fs::metadata(process.place.file(&process.image)).ok().map(|file| file.ino())
-}
-
-/// Asks for a save, and stops its writer before it has given the image its name.
-#[track_caller]
-fn catch_writer(process: &mut Process) -> i32 {
-    for _ in 0..50 {
-        let before = inode(process);
-        process.send(process.signal);
-        let caught = wait(|| {
-            let found = writers(process).first().copied();
-            (found.is_some() || inode(process) != before).then_some(found)
-        });
-        if let Some(Some(pid)) = caught
-            && kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok()
-        {
-            let stopped = wait(|| match fs::read_to_string(format!("/proc/{pid}/stat")) {
-                Ok(stat) if stat.contains(") T ") => Some(true),
-                Ok(stat) if !stat.contains(") Z ") => None,
-                _ => Some(false),
-            });
-            if stopped == Some(true) && inode(process) == before {
-                return pid;
-            }
-            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-        }
-        is_alone(process);
-    }
-    process.fail("no writer was caught at work")
 }
 
 #[test]
@@ -245,21 +197,21 @@ fn a_later_writer_waits_for_an_earlier_one() {
     let mut process = waves(&["large"], &[]);
     let place = process.place.clone();
     process.save();
-    let first = catch_writer(&mut process);
-    let before = inode(&process);
+    let first = process.catch_writer(Process::ask);
+    let before = process.image_inode();
     // The program runs on.
     waves::go_on(&mut process, 1);
     let passes = waves::passes(&place, 0);
     process.send(process.signal);
     process.until("a second writer that waits", |this| {
-        let second = writers(this).into_iter().find(|pid| *pid != first);
+        let second = this.writers().into_iter().find(|pid| *pid != first);
         let call = |pid| fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
         second.is_some_and(|pid| call(pid).split(' ').next() == Some(&(Sysno::poll as i32).to_string()))
     });
-    assert_eq!(inode(&process), before, "the second image has its name already");
+    assert_eq!(process.image_inode(), before, "the second image has its name already");
     signal(first, Signal::SIGCONT);
-    is_alone(&mut process);
-    assert_ne!(inode(&process), before);
+    process.until_alone();
+    assert_ne!(process.image_inode(), before);
     let image = process.image_of_save();
     process.kill();
     assert!(restarts(&image, 0..1) > passes, "the name holds the older image");
@@ -272,10 +224,10 @@ fn the_writer_is_the_first_to_go_when_memory_runs_out() {
     let own = score(process.pid());
     assert_ne!(own, "1000\n");
     let found = (0..50).any(|_| {
-        let writer = catch_writer(&mut process);
+        let writer = process.catch_writer(Process::ask);
         let is_last = score(writer) == "1000\n";
         signal(writer, Signal::SIGCONT);
-        is_alone(&mut process);
+        process.until_alone();
         is_last
     });
     assert!(found && score(process.pid()) == own);
@@ -291,8 +243,8 @@ fn the_writer_is_the_first_to_go_when_memory_runs_out() {
 fn ends_meanwhile(how: u64, output: &str) {
     let mut process = waves(&["large"], &[]);
     let place = process.place.clone();
-    let writer = catch_writer(&mut process);
-    assert_eq!(inode(&process), None);
+    let writer = process.catch_writer(Process::ask);
+    assert_eq!(process.image_inode(), None);
     let image = process.image_of_save();
     waves::set(&place, how, 1);
     let outcome = process.finish();
@@ -321,14 +273,14 @@ fn a_fork_while_the_writer_works_shares_nothing() {
     let place = process.place.clone();
     let parent = process.pid();
     process.image = format!("image.{parent}").into();
-    let writer = catch_writer(&mut process);
+    let writer = process.catch_writer(Process::ask);
     waves::set(&place, waves::FORK, 1);
     // The child counts as a thread.
     waves::go_on(&mut process, 2);
     let children = process.proc(&format!("task/{parent}/children"));
     let child: i32 = children.trim().parse().unwrap();
     signal(writer, Signal::SIGCONT);
-    process.until("the image of the parent", |this| inode(this).is_some());
+    process.until("the image of the parent", |this| this.image_inode().is_some());
     let of_parent = process.image_of_save();
     process.follow(child);
     process.image = format!("image.{child}").into();
@@ -346,14 +298,14 @@ fn a_fault_in_the_writer_is_told_and_leaves_nothing() {
     let mut process = waves(&["large"], &[]);
     let place = process.place.clone();
     process.save();
-    let writer = catch_writer(&mut process);
-    let before = inode(&process);
+    let writer = process.catch_writer(Process::ask);
+    let before = process.image_inode();
     signal(writer, Signal::SIGBUS);
     signal(writer, Signal::SIGCONT);
-    is_alone(&mut process);
+    process.until_alone();
     waves::go_on(&mut process, 1);
     is_told_of(&place);
-    assert_eq!(inode(&process), before);
+    assert_eq!(process.image_inode(), before);
     let image = process.image_of_save();
     process.kill();
     restarts(&image, 0..1);
@@ -372,7 +324,7 @@ fn a_fault_in_the_helper_is_told_and_leaves_nothing() {
     waves::go_on(&mut process, 1);
     is_told_of(&place);
     place.write("gate", b"");
-    is_alone(&mut process);
+    process.until_alone();
     process.passes_in_spite_of_a_line();
 }
 

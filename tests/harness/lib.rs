@@ -25,6 +25,7 @@ mod unharmed;
 mod user;
 mod wait;
 pub mod waves;
+mod writers;
 
 pub use artifact::{Artifact, root};
 pub use image::Image;

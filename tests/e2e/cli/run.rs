@@ -5,6 +5,7 @@ use harness::{Process, User, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -266,6 +267,31 @@ fn an_image_is_removed_with_the_work_done() {
     fs::remove_file(ckpt.place.file("image")).unwrap();
     assert_eq!(ckpt.start(line("0")).finish().code(), 0);
     assert!(!ckpt.place.file("image").exists());
+}
+
+#[test]
+fn it_does_not_end_before_a_save_that_is_under_way() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let line = ["--image", "image", "--every", "1h", "python3", "-uc"];
+    let program = "import os, time; data = os.urandom(1 << 26); print('ready'); time.sleep(1000)";
+    let mut process = ckpt.start(line.iter().chain(&[program]));
+    process.ready();
+    process.image = "image".into();
+    let supervisor = process.pid();
+    let program = program_of(&process);
+    process.follow(program);
+    let writer = process.catch_writer(|_| kill(Pid::from_raw(supervisor), Signal::SIGUSR2).unwrap());
+    let before = process.image_inode();
+    process.send(Signal::SIGTERM);
+    let wchan = || fs::read_to_string(format!("/proc/{supervisor}/wchan")).unwrap_or_default();
+    process.until("the supervisor's wait for the save", |_| wchan().contains("do_wait"));
+    assert_eq!(process.image_inode(), before);
+    kill(Pid::from_raw(writer), Signal::SIGCONT).unwrap();
+    let name = ckpt.place.file("image");
+    let outcome = process.finish();
+    let after = fs::metadata(&name).unwrap().ino();
+    assert_eq!((outcome.status.signal(), outcome.messages.as_str()), (Some(Signal::SIGTERM as i32), ""));
+    assert_ne!(Some(after), before);
 }
 
 #[test]
