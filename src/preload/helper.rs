@@ -9,6 +9,9 @@
 //! The helper shares the target's memory but has a copy of its descriptor table, so that the table of the target, its record locks and
 //! its limit of open files never matter. The writer is the helper's child: when the helper ends, it is an orphan, and the target never has a
 //! child to wait for. Neither has an exit signal.
+//!
+//! A helper's copies of the table, of the working directory and of the signal actions are as old as the helper. So where there are other threads, one helper
+//! stops them, and a second one, which is born when all of them stand still, saves.
 
 use crate::arrival::Arrival;
 use crate::contents::Contents;
@@ -78,26 +81,36 @@ pub struct Job<'a> {
     pub actions: [Action; SIGNALS as usize],
     /// The scratch, while there is one.
     scratch: (u64, u64),
-    /// Whether threads must be asked before the save, or have been.
-    questions: Questions,
+    /// What the next helper begins with.
+    stage: Stage,
+    /// Whoever asked has been told what came of it.
+    is_told: bool,
     /// Pending signals that the leader is to take.
     pub wanted: Wanted,
     /// The helper may not look at the target's timers.
     pub looks_itself: bool,
 }
 
-/// See [`questions`].
+/// How far a save is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Questions {
-    /// Nobody has looked.
-    Unknown,
-    /// There are some.
-    Open,
-    /// There are none any more.
-    Answered,
+enum Stage {
+    /// Other threads may run, and nobody has looked whether any thread must be asked: see [`questions`].
+    Begun,
+    /// All threads stand still, and some must be asked.
+    Asking,
+    /// All threads stand still, and have said what they know.
+    Still,
 }
 
 impl Job<'_> {
+    /// Asks for what the process alone can ask. Other threads must stand still.
+    fn ask_process(&mut self) {
+        match OwnProcess::ask() {
+            Ok(process) => self.process = process,
+            Err(failure) => self.trouble = self.trouble.or(Some(failure)),
+        }
+    }
+
     /// Takes back what a helper that crashed has left in the memory that it shared.
     fn clean_up(&mut self) {
         let (start, end) = core::mem::take(&mut self.scratch);
@@ -166,21 +179,17 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
     crate::resume::prepare();
-    let (process, trouble) = match OwnProcess::ask() {
-        Ok(process) => (process, None),
-        Err(failure) => (OwnProcess::default(), Some(failure)),
-    };
     let gathering = threads::count().and_then(|threads| {
         if threads > 1 { Gathering::begin(own.tid, threads).map(Some) } else { Ok(None) }
     });
     let (gathering, trouble) = match gathering {
-        Ok(gathering) => (gathering, trouble),
+        Ok(gathering) => (gathering, None),
         Err(failure) => (None, Some(failure)),
     };
     let mut job = Job {
         arrival,
         own,
-        process,
+        process: OwnProcess::default(),
         pid: sysprocess::pid(),
         ppid: sysprocess::parent_pid(),
         cpu: sys::thread::cpu(),
@@ -197,7 +206,8 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         nofile: None,
         actions: [Action::default(); SIGNALS as usize],
         scratch: (0, 0),
-        questions: Questions::Unknown,
+        stage: Stage::Begun,
+        is_told: false,
         wanted: Wanted::default(),
         looks_itself: false,
     };
@@ -206,10 +216,16 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     if job.dumpable == 0 {
         sysprocess::set_dumpable(1);
     }
+    if job.gathering.is_none() {
+        job.ask_process();
+    }
     help(&mut job);
-    if job.questions == Questions::Open {
+    if job.stage == Stage::Asking {
         job.trouble = questions::answer(&job).err();
-        job.questions = Questions::Answered;
+        job.stage = Stage::Still;
+    }
+    if job.stage == Stage::Still && !job.is_told {
+        job.ask_process();
         help(&mut job);
     }
     if job.dumpable == 0 {
@@ -264,19 +280,20 @@ extern "C" fn run(job: *mut c_void) -> ! {
     sysprocess::exit_group(0)
 }
 
-/// Saves, or says why not, or finds that threads must be asked first.
+/// Stops the other threads, and leaves the rest to another helper; or saves, or says why not.
 fn save(job: &mut Job) {
     let mut report = Report::new(job);
-    let stopped = match (job.questions, job.trouble) {
-        (Questions::Unknown, _) => stop_and_look(job),
+    let stopped = match (job.stage, job.trouble) {
         (_, Some(trouble)) => Err(trouble),
-        _ => Ok(()),
+        (Stage::Begun, None) => stop_and_look(job),
+        (Stage::Asking | Stage::Still, None) => Ok(Next::Save),
     };
-    if job.questions == Questions::Open {
+    if let Ok(Next::Helper) = stopped {
         return report.close();
     }
+    job.is_told = true;
     report.accept(job);
-    let result = stopped.map_err(Stop::from).and_then(|()| save_stopped(job, &mut report));
+    let result = stopped.map_err(Stop::from).and_then(|_| save_stopped(job, &mut report));
     job.saved = result.is_ok();
     if let Err(stop) = result {
         report.failed(stop);
@@ -284,19 +301,25 @@ fn save(job: &mut Job) {
     report.close();
 }
 
+/// What a helper does when all threads stand still.
+enum Next {
+    /// It saves.
+    Save,
+    /// It ends: threads must be asked, or its own copies are from a time when other threads ran.
+    Helper,
+}
+
 /// Stops the other threads, and looks what must be asked of all.
 #[inline(never)] // its buffers are off the stack again when it returns
-fn stop_and_look(job: &mut Job) -> Result<(), Failure> {
+fn stop_and_look(job: &mut Job) -> Result<Next, Failure> {
     stop_threads(job)?;
-    job.questions = if questions::arise(job)? { Questions::Open } else { Questions::Answered };
-    Ok(())
+    job.stage = if questions::arise(job)? { Stage::Asking } else { Stage::Still };
+    let is_fresh = job.gathering.is_none();
+    Ok(if is_fresh && job.stage == Stage::Still { Next::Save } else { Next::Helper })
 }
 
 /// Stops the other threads, if there are any.
 fn stop_threads(job: &mut Job) -> Result<(), Failure> {
-    if let Some(trouble) = job.trouble {
-        return Err(trouble);
-    }
     if let Some(gathering) = &job.gathering {
         gathering.stop(job.pid, job.own.tid)?;
     }

@@ -18,6 +18,17 @@ fn random_moments() {
     }
 }
 
+/// Threads go on for a while after the save has begun: what they change until they stop is in the image.
+#[test]
+fn threads_that_change_what_the_process_shares() {
+    let mut random = Random(0x6a09_e667_f3bc_c908);
+    let mut subject = Subject::start("shares");
+    for _ in 0..40 {
+        subject.pair(&mut random);
+    }
+    subject.end();
+}
+
 /// Some kills of each program while it is saved.
 #[test]
 fn sigkill_at_random_times_leaves_a_whole_image() {

@@ -9,7 +9,7 @@ pub const SUBJECTS: [&str; 9] =
 
 /// What is soaked when it is asked for by name, because all at once would have no CPU left: exceptions of C++, and the modes of the victim `churn`, with glibc
 /// and, after `musl`, with musl.
-pub const MORE_SUBJECTS: [&str; 39] = [
+pub const MORE_SUBJECTS: [&str; 41] = [
     "exceptions",
     "timers",
     "births",
@@ -29,6 +29,7 @@ pub const MORE_SUBJECTS: [&str; 39] = [
     "data",
     "memory",
     "pipes",
+    "shares",
     "loads",
     "aio",
     "musl timers",
@@ -49,6 +50,7 @@ pub const MORE_SUBJECTS: [&str; 39] = [
     "musl data",
     "musl memory",
     "musl pipes",
+    "musl shares",
 ];
 
 /// A small generator, so that a run can be repeated.

@@ -12,6 +12,8 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -421,7 +423,7 @@ static void *executes(void *number)
         wait_for(child, before, 7);
         before = getpid();
         int status = system("exit 7");
-        check(status == 7 << 8 || (status == -1 && errno == ECHILD && getpid() != before), "system: %#x: %s", status, strerror(errno));
+        check(status == 7 << 8 || (status == -1 && errno == ECHILD && getpid() != before), "system: %#x: %s; process %d before, %d now", status, strerror(errno), before, getpid());
     }
     return number;
 }
@@ -500,7 +502,7 @@ static void *sleeps_well(void *number)
         case 0: right(nanosleep(&time, &left)); break;
         case 1: right(clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL)); break;
         case 2: until = after(CLOCK_MONOTONIC, wait); right(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL)); break;
-        case 3: check_equal(poll(&polled, 1, 1), 0); break;
+        case 3: { int got = poll(&polled, 1, 1); check(got == 0, "poll: %d, events %#x of %d", got, polled.revents, event); break; }
         case 4: check_equal(ppoll(&polled, 1, &time, NULL), 0); break;
         case 5: check_equal(select(event + 1, &reading, NULL, NULL, &value), 0); break;
         case 6: check_equal(pselect(event + 1, &reading, NULL, NULL, &time, &set), 0); break;
@@ -743,6 +745,54 @@ static void pipes_round(void)
     }
 }
 
+/* What all threads of a process share, changed all the time by one of them each. */
+static void one(int sig) { (void)sig; }
+static void other(int sig) { (void)sig; }
+static void *shares(void *number)
+{
+    mode_t mask = 022;
+    if ((intptr_t)number == 3)
+        umask(mask);
+    for (int i = 0; i < 300; i++) {
+        struct sigaction action = { .sa_handler = i % 2 ? one : other }, set;
+        struct rlimit limit = { 1000 + i % 2, 2000 }, got;
+        int file, is;
+        switch ((intptr_t)number) {
+        case 0:
+            file = must(open("/dev/null", O_RDONLY | O_CLOEXEC));
+            for (volatile int turns = 0; turns < 1000; turns++)
+                ;
+            check_equal(must(fcntl(file, F_GETFD)), FD_CLOEXEC);
+            must(close(file));
+            check(fcntl(file, F_GETFD) == -1, "a descriptor that was closed");
+            break;
+        case 1:
+            must(sigaction(SIGUSR1, &action, NULL));
+            must(sigaction(SIGUSR1, NULL, &set));
+            check(set.sa_handler == action.sa_handler, "another handler");
+            break;
+        case 2:
+            must(setrlimit(RLIMIT_CORE, &limit));
+            must(getrlimit(RLIMIT_CORE, &got));
+            check_equal(got.rlim_cur, limit.rlim_cur);
+            break;
+        case 3:
+            check_equal(umask(mask ^ 055), mask);
+            mask ^= 055;
+            break;
+        case 4:
+            must(prctl(PR_SET_CHILD_SUBREAPER, i % 2, 0, 0, 0));
+            must(prctl(PR_GET_CHILD_SUBREAPER, &is, 0, 0, 0));
+            check_equal(is, i % 2);
+        }
+    }
+    return number;
+}
+static void shares_round(void)
+{
+    in_threads(shares, 5);
+}
+
 #ifdef __GLIBC__
 /* Libraries that come and go. */
 static void *loads(void *number)
@@ -750,7 +800,8 @@ static void *loads(void *number)
     static const char *const names[] = { "libm.so.6", "libresolv.so.2", "libthread_db.so.1", "libnsl.so.1" };
     for (int i = 0; i < 4; i++) {
         void *library = dlopen(names[i], i % 2 ? RTLD_NOW : RTLD_LAZY);
-        check(library, "%s", dlerror());
+        int error = errno;
+        check(library, "%s: %s", dlerror(), strerror(error));
         if (i == 0) {
             double (*root)(double) = (double (*)(double))dlsym(library, "sqrt");
             check(root && root(49) == 7, "sqrt");
@@ -801,7 +852,7 @@ int main(int argc, char **argv)
         { "turns", turns_round }, { "robust", robust_round }, { "kills", kills_round }, { "attributes", attributes_round },
         { "ids", ids_round }, { "executes", executes_round }, { "jumps", jumps_round }, { "sleeps", sleeps_round },
         { "alarms", alarms_round }, { "stdio", stdio_round }, { "heaps", heaps_round }, { "data", data_round },
-        { "memory", memory_round }, { "pipes", pipes_round },
+        { "memory", memory_round }, { "pipes", pipes_round }, { "shares", shares_round },
 #ifdef __GLIBC__
         { "loads", loads_round }, { "aio", aio_round },
 #endif
