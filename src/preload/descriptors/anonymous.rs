@@ -1,10 +1,10 @@
 //! Files without a name and without a peer: `anon_inode:...`.
 
 use super::info::Info;
-use super::{CLOSE, Table, refused};
+use super::{CLOSE, Table, refused, timerfd};
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
-use image::details::{Eventfd, Signalfd, Timerfd};
+use image::details::{Eventfd, Signalfd};
 use image::format::{OpenFile, file_kind};
 use image::plain::bytes_of;
 use sys::fd;
@@ -59,8 +59,7 @@ pub fn describe(table: &mut Table<'_>, number: u32, info: &Info, file: &mut Open
         }
         b"timerfd" => {
             file.kind = file_kind::TIMERFD;
-            let (clock, flags, ticks, timer) = (info.clock, info.settime, info.ticks, info.timer);
-            file.detail = table.scratch.bytes(bytes_of(&Timerfd { clock, flags, ticks, timer }))?;
+            file.detail = table.scratch.bytes(bytes_of(&timerfd::detail(info)))?;
         }
         b"signalfd" => {
             file.kind = file_kind::SIGNALFD;

@@ -8,8 +8,8 @@
 //! numbers     which numbers are open, and which of them share an open file description
 //! info        /proc/PID/fdinfo: offset, flags, locks, and what each kind has of its own
 //! named       files that are opened by a path; files without one
-//! anonymous   eventfd, timerfd, signalfd, pidfd; what is refused by name
-//! epoll inotify pipe terminal socket unix inet     the rest, by kind
+//! anonymous   eventfd, signalfd, pidfd; what is refused by name
+//! timerfd epoll inotify pipe terminal socket unix inet     the rest, by kind
 //! ```
 
 mod anonymous;
@@ -25,6 +25,7 @@ mod pipe;
 mod search;
 mod socket;
 mod terminal;
+mod timerfd;
 mod unix;
 
 use crate::helper::{Job, Stop};
@@ -272,8 +273,7 @@ impl Table<'_> {
     fn describe(&mut self, number: u32, stat: &Stat) -> Result<(OpenFile, u32), Stop> {
         let path = self.link(number)?;
         if self.scratch.blob(path) == b"anon_inode:[timerfd]" {
-            // Brings the count of expirations up to date.
-            let _ = descriptor::timer_remaining(number as i32);
+            timerfd::bring_up_to_date(number);
         }
         let info = info::read(self, number)?;
         let mut file = OpenFile {
@@ -320,11 +320,12 @@ impl Table<'_> {
         Ok((file, u32::from(info.flags & open_flag::CLOEXEC != 0)))
     }
 
-    /// Second pass: what depends on other files.
+    /// Second pass: what depends on other files, and what is better asked twice.
     fn connect(&mut self, index: usize) -> Result<(), Stop> {
         match self.file(index).kind {
             file_kind::TERMINAL => terminal::describe(self, index),
             file_kind::PIPE | file_kind::FIFO => pipe::describe(self, index),
+            file_kind::TIMERFD => timerfd::look_again(self, index),
             file_kind::EPOLL => epoll::describe(self, index),
             file_kind::INOTIFY => inotify::describe(self, index),
             socket::UNDECIDED => socket::describe(self, index),
