@@ -8,6 +8,7 @@
 //! | in raise(3), pthread_kill(3), pthread_setaffinity_np(3) and the like, shortly before the system call | registers |
 //! | behind the load of its own id from its thread structure, as in pthread_mutex_lock(3) | registers and the frame of the function |
 //! | in a system call that waits for a robust or priority-inheriting mutex of glibc, or for a stream of musl | the same |
+//! | where musl's list of threads is locked, and waits for the owner to let go, as in pthread_join(3) | registers: whose id is in the lock |
 //! | in glibc's handler of its signals 32 and 33, which it takes from its own process only | the sender in the `siginfo_t`, registers |
 //!
 //! The code around tells where it is. An id is only looked for in these places, so that no number is taken for one that merely has its value.
@@ -61,8 +62,9 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
         let takes_lock = place.waits_for_owner(&memory, &code, snapshot.threads.len())
             || in_use::has_loaded(code.before(), thread.tid_address.wrapping_sub(thread.fs_base));
         let has_ids = sender.is_some() || place.has_ids(&memory, &code);
+        let awaited = awaited_owner(&memory, thread);
         for (at, value, whose) in registers() {
-            if takes_lock && whose == own || has_ids && value & !TID_MASK == 0 {
+            if takes_lock && whose == own || has_ids && value & !TID_MASK == 0 || awaited == Some(value) {
                 found(at, whose as u32);
             }
         }
@@ -70,6 +72,14 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
             on_stack().for_each(|at| found(at, own as u32));
         }
     }
+}
+
+/// Whose id is in the lock of musl's list of threads, for a thread that has its address in a register. musl makes that lock the tid address of every thread,
+/// and takes another id in it for a sign that the owner has ended.
+fn awaited_owner(memory: &Memory, thread: &Thread) -> Option<u32> {
+    let mut registers = REGISTERS.map(|greg| memory.word(thread.ucontext + GREGS + 8 * greg as u64));
+    let has_lock = registers.any(|value| value == Some(thread.tid_address));
+    has_lock.then(|| memory.half(thread.tid_address)).flatten()
 }
 
 /// Where a thread was stopped.

@@ -129,7 +129,7 @@ impl Tmux {
         let restarter = self.place.artifact(Artifact::Restarter);
         let pane =
             self.pane(size, &[restarter.to_str().unwrap(), "--pid=keep", image.path.to_str().unwrap()]);
-        let program = child(pane.pid, "bash");
+        let program = child(pane.pid, "bash").unwrap_or_else(|| panic!("no bash\n{}", self.screen(&pane)));
         Pane { program, ..pane }
     }
 }
@@ -148,16 +148,14 @@ fn unnoticed_status(pid: i32) -> Option<i32> {
 }
 
 /// The child of a stand-in that has the name of a program.
-#[track_caller]
-fn child(stand_in: i32, name: &str) -> i32 {
+fn child(stand_in: i32, name: &str) -> Option<i32> {
     let text = |file: String| std::fs::read_to_string(file).unwrap_or_default();
-    let found = wait(|| {
+    wait(|| {
         text(format!("/proc/{stand_in}/task/{stand_in}/children"))
             .split_whitespace()
             .find(|pid| text(format!("/proc/{pid}/comm")).trim() == name)
             .map(|pid| pid.parse().unwrap())
-    });
-    found.unwrap_or_else(|| panic!("{stand_in} has no child {name}"))
+    })
 }
 
 /// A command of tmux, for the server in this place.
@@ -269,8 +267,8 @@ fn stand_in_is_a_job_like_any_other() {
         let restarter = tmux.place.artifact(Artifact::Restarter);
         let restart = format!("{} --pid=keep {}", restarter.display(), image.path.display());
         tmux.types(&pane, &["PS1='> '", "Enter", &restart, "Enter"]);
-        let stand_in = child(pane.pid, "myrestart");
-        let process = child(stand_in, "bash");
+        let stand_in = child(pane.pid, "myrestart").expect("a stand-in");
+        let process = child(stand_in, "bash").expect("bash");
         tmux.types(&pane, &["one", "Enter"]);
         tmux.shows(&pane, "got one");
         tmux.types(&pane, &["C-z"]);

@@ -40,6 +40,7 @@ fn threads_of_musl() {
 fn threads_of_musl_that_hold_the_lock_of_their_list() {
     survives_as(Program::victim("thread_list_locked").arg("thread"));
     survives_as(Program::victim("thread_list_locked").arg("main"));
+    survives_as(Program::victim("thread_list_locked").arg("joined"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 /* Threads that hold the lock of musl's list of threads, as they do inside pthread_create(3): the word that the kernel clears at a thread's end, and
- * the owner's id in it. Both the lock and the thread get to know the new id. build: musl-gcc -O2 */
+ * the owner's id in it. Both the lock and the thread get to know the new id, and so does one that waits for the owner's end as pthread_join(3)
+ * does: until another id is there. build: musl-gcc -O2 */
 #include "victim.h"
 #include <pthread.h>
 #include <sched.h>
@@ -9,7 +10,8 @@
 
 static _Thread_local volatile int signalled;
 static volatile int *list_lock;
-static sem_t locked, go_on;
+static sem_t locked, go_on, wait_now;
+static volatile int has_let_go, waiter_id;
 
 static void took(int signal)
 {
@@ -29,7 +31,9 @@ static void lock(void)
 static void unlock(void)
 {
     check_equal(*list_lock, syscall(SYS_gettid));
+    has_let_go = 1;
     *list_lock = 0;
+    must(syscall(SYS_futex, list_lock, 1, 1));
     check_equal(pthread_kill(pthread_self(), SIGUSR1), 0);
     check_equal(signalled, 1);
 }
@@ -44,6 +48,35 @@ static void *work(void *unused)
     return unused;
 }
 
+/* __tl_sync() of musl: the compiler keeps the id in a register. */
+static void *waits(void *unused)
+{
+    while (sem_wait(&wait_now) != 0)
+        ;
+    waiter_id = syscall(SYS_gettid);
+    int owner = *list_lock;
+    do {
+        long result = SYS_futex;
+        register long no_timeout asm("r10") = 0;
+        asm volatile("syscall" : "+a"(result) : "D"(list_lock), "S"(0), "d"(owner), "r"(no_timeout) : "rcx", "r11", "memory");
+    } while (*list_lock == owner);
+    check(has_let_go, "the owner is still there");
+    return unused;
+}
+
+static int waits_for_owner(void)
+{
+    char name[64], text[256] = "", call[64];
+    snprintf(name, sizeof name, "/proc/self/task/%d/syscall", waiter_id);
+    snprintf(call, sizeof call, "%d %p 0x0 %#x ", SYS_futex, (void *)list_lock, *list_lock);
+    int file = open(name, O_RDONLY);
+    if (file == -1)
+        return 0;
+    must(read(file, text, sizeof text - 1));
+    must(close(file));
+    return !strncmp(text, call, strlen(call));
+}
+
 static void *nothing(void *unused)
 {
     return unused;
@@ -54,7 +87,11 @@ int main(int argc, char **argv)
     struct sigaction action = { .sa_handler = took };
     must(sigaction(SIGUSR1, &action, NULL));
     int by_main = argc > 1 && !strcmp(argv[1], "main");
-    pthread_t thread;
+    int joined = argc > 1 && !strcmp(argv[1], "joined");
+    pthread_t thread, waiter;
+    /* Before the lock is taken: musl takes it for a start. */
+    if (joined)
+        check_equal(pthread_create(&waiter, NULL, waits, NULL), 0);
     if (by_main) {
         lock();
     } else {
@@ -62,6 +99,9 @@ int main(int argc, char **argv)
         while (sem_wait(&locked) != 0)
             ;
     }
+    sem_post(&wait_now);
+    while (joined && !waits_for_owner())
+        sched_yield();
     checkpoint_here();
     if (by_main) {
         unlock();
@@ -72,5 +112,7 @@ int main(int argc, char **argv)
         sem_post(&go_on);
     }
     check_equal(pthread_join(thread, NULL), 0);
+    if (joined)
+        check_equal(pthread_join(waiter, NULL), 0);
     pass();
 }
