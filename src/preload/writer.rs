@@ -23,6 +23,7 @@ use image::write::{Layout, seal, sums_header};
 use sys::Errno;
 use sys::fd::{self, IoVec};
 use sys::memory;
+use sys::signal::UContext;
 
 /// Writes the image of `snapshot` to `file`.
 pub fn write(
@@ -405,8 +406,32 @@ impl Owners {
         self.count(count)
     }
 
+    /// Forgets what only looked like locks: registers in the threads' frames, side by side.
+    fn forget_registers(&mut self, threads: &[Thread]) {
+        let is_register = |owner: &Owner| {
+            threads
+                .iter()
+                .any(|thread| owner.addr.wrapping_sub(thread.ucontext) < size_of::<UContext>() as u64)
+        };
+        let mut kept = 0;
+        for at in 0..self.used {
+            let Some(owner) = self.table.get(at).copied().filter(|owner| !is_register(owner)) else {
+                continue;
+            };
+            if let Some(place) = self.table.get_mut(kept) {
+                *place = owner;
+            }
+            kept += 1;
+        }
+        for rest in self.table.iter_mut().take(self.used).skip(kept) {
+            *rest = Owner::default();
+        }
+        self.used = kept;
+    }
+
     /// Adds what is no lock: the id that glibc keeps of its thread for timers, and those that a libc is about to use.
     fn find_ids(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        self.forget_registers(&snapshot.threads);
         let mut count = self.used;
         let mut found = |addr, thread| {
             if let Some(owner) = self.table.get_mut(count) {
