@@ -7,7 +7,7 @@ use crate::maps::Vma;
 use crate::memory_file::MemoryFile;
 use crate::message::Failure;
 use crate::objects::{Source, UNREADABLE, file_end, of_region, open_again, region_beyond};
-use crate::scratch::{Growing, Scratch};
+use crate::scratch::{self, Growing, Scratch};
 use core::cell::Cell;
 use image::format::{CHUNK, Object, ObjectRun, PAGE, object_kind};
 use image::zero::is_zero;
@@ -282,6 +282,7 @@ impl Contents {
         const REACH: u64 = 1 << 40;
         // SAFETY: a new mapping beside the old one, at an address of the kernel's choice.
         let Ok(copy) = (unsafe { memory::mremap(vma.start, 0, REACH) }) else { return Ok(()) };
+        scratch::note(0, copy, REACH);
         let first = copy + (*size - vma.offset);
         let whole = Vma { start: copy, end: copy + REACH, ..*vma };
         let start = *size;
@@ -293,6 +294,7 @@ impl Contents {
         };
         // SAFETY: the mapping made above, of which nobody else knows.
         let _ = unsafe { memory::munmap(copy, REACH) };
+        scratch::note(copy, 0, 0);
         result
     }
 

@@ -214,11 +214,11 @@ pub struct Growing<T> {
     kind: PhantomData<T>,
 }
 
-/// Every [`Growing`] that there is, as address and length: a helper that is killed leaves them in the program's memory.
+/// Every [`Growing`] that there is, and what else is mapped for a while, as address and length: a helper that is killed leaves them in the program's memory.
 static LEFT: [[AtomicU64; 2]; 16] = [const { [const { AtomicU64::new(0) }; 2] }; 16];
 
-/// Notes that the table at `old` is at `new` now; zero is none.
-fn note(old: u64, new: u64, len: u64) {
+/// Notes that the mapping at `old` is at `new` now, or gone; zero is none.
+pub fn note(old: u64, new: u64, len: u64) {
     if let Some([base, length]) = LEFT.iter().find(|[base, _]| base.load(Ordering::Relaxed) == old) {
         length.store(len, Ordering::Relaxed);
         base.store(new, Ordering::Relaxed);
@@ -232,7 +232,7 @@ pub fn forget() {
     }
 }
 
-/// Unmaps the tables of a helper that has ended before its time.
+/// Unmaps what a helper has left that has ended before its time.
 pub fn take_back() {
     for [base, len] in &LEFT {
         let base = base.swap(0, Ordering::Relaxed);

@@ -2,6 +2,7 @@
  * the owner's id in it. Both the lock and the thread get to know the new id, and so does one that waits for the owner's end as pthread_join(3)
  * does: until another id is there. build: musl-gcc -O2 */
 #include "victim.h"
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -11,7 +12,7 @@
 static _Thread_local volatile int signalled;
 static volatile int *list_lock;
 static sem_t locked, go_on, wait_now;
-static volatile int has_let_go, waiter_id;
+static volatile int has_let_go, waiter_id, has_waited;
 
 static void took(int signal)
 {
@@ -33,7 +34,7 @@ static void unlock(void)
     check_equal(*list_lock, syscall(SYS_gettid));
     has_let_go = 1;
     *list_lock = 0;
-    must(syscall(SYS_futex, list_lock, 1, 1));
+    must(syscall(SYS_futex, list_lock, 1, INT_MAX));
     check_equal(pthread_kill(pthread_self(), SIGUSR1), 0);
     check_equal(signalled, 1);
 }
@@ -45,6 +46,9 @@ static void *work(void *unused)
     while (sem_wait(&go_on) != 0)
         ;
     unlock();
+    /* At its end it takes the lock once more. */
+    while (waiter_id && !has_waited)
+        sched_yield();
     return unused;
 }
 
@@ -61,6 +65,7 @@ static void *waits(void *unused)
         asm volatile("syscall" : "+a"(result) : "D"(list_lock), "S"(0), "d"(owner), "r"(no_timeout) : "rcx", "r11", "memory");
     } while (*list_lock == owner);
     check(has_let_go, "the owner is still there");
+    has_waited = 1;
     return unused;
 }
 
