@@ -75,6 +75,12 @@ ckpt_slot_base:                                 # address of slot 0
         .cfi_def_cfa_register rbx
         .endm
 
+# For unwinders: a register of the code that was interrupted is in the Arrival of rbx.
+# DW_CFA_expression(number, breg3 + offset), with the offset as a SLEB128 of two bytes.
+        .macro  in_arrival number, offset
+        .cfi_escape 0x10, \number, 3, 0x73, (\offset) & 0x7f | 0x80, (\offset) >> 7
+        .endm
+
         .section .text.ckpt_entry, "ax", @progbits
 
 # void ckpt_entry(int signal /* edi */, siginfo_t *info /* rsi */, void *ucontext /* rdx */): handler of the checkpoint signal
@@ -136,14 +142,23 @@ ckpt_entry:
 # Goes on with a call that the kernel can continue by itself: restart_syscall(2), at the program's own syscall instruction. rt_sigreturn(2)
 # would make the kernel forget what there is to continue, so this does by hand what that does. rbx = rsp = the Arrival.
 #
-# The checkpoint signal may arrive as soon as it is not blocked any more. src/preload/blocking.rs then finds the registers where they are
-# at the three stages that the labels mark. A handler of the program that runs here ends the call, as it should.
+# Signals may arrive as soon as they are not blocked any more. When it is the checkpoint signal, src/preload/blocking.rs finds the registers where they
+# are at the three stages that the labels mark. A handler of the program that runs here ends the call, as it should; libcs cancel a thread by one, which
+# unwinds the stack from here: to unwinders this is a signal frame.
         .type   ckpt_wait_on, @function
         .p2align 4
 ckpt_wait_on:
         .cfi_startproc simple
         .cfi_signal_frame
-        .cfi_undefined rip
+        # DW_CFA_def_cfa_expression(breg3, deref): the caller's rsp is in the Arrival as well
+        .cfi_escape 0x0f, 4, 0x73, ({gregs} + 8 * 15) & 0x7f | 0x80, ({gregs} + 8 * 15) >> 7, 0x06
+        in_arrival 3, {gregs} + 8 * 11          # rbx
+        in_arrival 6, {gregs} + 8 * 10          # rbp
+        in_arrival 12, {gregs} + 8 * 4
+        in_arrival 13, {gregs} + 8 * 5
+        in_arrival 14, {gregs} + 8 * 6
+        in_arrival 15, {gregs} + 8 * 7
+        in_arrival 16, {gregs} + 8 * 16         # rip
         mov     rsi, [rbx + {fpstate}]
         mov     eax, [rbx + {xfeatures}]        # the register sets in the area
         mov     edx, [rbx + {xfeatures} + 4]
@@ -184,10 +199,19 @@ ckpt_wait_loading:                              # from here: all registers are i
         .globl  ckpt_wait_loaded
         .hidden ckpt_wait_loaded
 ckpt_wait_loaded:                               # from here: all are loaded, but rsp is in rax
+        .cfi_escape 0x0f, 2, 0x70, 0            # DW_CFA_def_cfa_expression(breg0)
+        .cfi_escape 0x16, 16, 2, 0x72, 2        # rip is behind the instruction at rcx: DW_CFA_val_expression(16, breg2 + 2)
+        .cfi_same_value rbx
+        .cfi_same_value rbp
+        .cfi_same_value r12
+        .cfi_same_value r13
+        .cfi_same_value r14
+        .cfi_same_value r15
         mov     rsp, rax
         .globl  ckpt_wait_leaving
         .hidden ckpt_wait_leaving
 ckpt_wait_leaving:                              # from here: all are loaded
+        .cfi_def_cfa rsp, 0
         mov     eax, {sys_restart_syscall}
         jmp     rcx
         .globl  ckpt_wait_left

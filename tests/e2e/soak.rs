@@ -29,6 +29,17 @@ fn threads_that_change_what_the_process_shares() {
     subject.end();
 }
 
+/// libcs unwind the stack of a thread that is cancelled, also from where libckpt makes its call go on.
+#[test]
+fn threads_that_are_cancelled() {
+    let mut random = Random(0xbb67_ae85_84ca_a73b);
+    let mut subject = Subject::start("cancels");
+    for _ in 0..150 {
+        subject.pair(&mut random);
+    }
+    subject.end();
+}
+
 /// Some kills of each program while it is saved.
 #[test]
 fn sigkill_at_random_times_leaves_a_whole_image() {

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 /// Name of a tool and of the Debian package that has it, for the message when it is missing.
 const PACKAGES: &[(&str, &str)] = &[
@@ -65,7 +66,7 @@ impl Program {
 
     /// The ordinary program `tests/programs/SOURCE`, compiled as `how` says.
     pub fn compiled(source: &str, how: &str) -> Self {
-        Self { copied: true, ..Self::at(compile(&root().join("tests/programs").join(source), how, &[])) }
+        Self { copied: true, ..Self::at(compile(&root().join("tests/programs").join(source), how)) }
     }
 
     /// A program of the distribution, looked up where Debian installs it: `PATH` may begin with other versions.
@@ -155,17 +156,20 @@ pub fn compiled(name: &str) -> PathBuf {
     let source = source.unwrap_or_else(|| panic!("no victim {name} in {}", folder.display()));
     let text = fs::read_to_string(&source).unwrap();
     let how = text.lines().find_map(|line| line.split_once("build: ")).map_or("gcc -O2", |(_, how)| how);
-    compile(
-        &source,
-        how.trim_end_matches("*/"),
-        &["victim.h", "pattern.h", "fault.h", "mutexes.h", "rounds.h"],
-    )
+    compile(&source, how.trim_end_matches("*/"))
 }
 
-/// Compiles a source as `how` says, and returns the executable, or the one compiled before if neither it nor the headers beside it
-/// have changed.
+/// When a source, or what it includes of the files beside it, was last changed.
+fn changed(source: &Path) -> Option<SystemTime> {
+    let text = fs::read_to_string(source).ok()?;
+    let included = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"'));
+    let own = fs::metadata(source).and_then(|file| file.modified()).ok();
+    included.filter_map(|name| changed(&source.with_file_name(name))).chain(own).max()
+}
+
+/// Compiles a source as `how` says, and returns the executable, or the one compiled before if nothing of the source has changed.
 #[track_caller]
-fn compile(source: &Path, how: &str, headers: &[&str]) -> PathBuf {
+fn compile(source: &Path, how: &str) -> PathBuf {
     let folder = root().join("target/victims");
     fs::create_dir_all(&folder).unwrap();
     let name = source.file_stem().unwrap().to_str().unwrap();
@@ -174,10 +178,8 @@ fn compile(source: &Path, how: &str, headers: &[&str]) -> PathBuf {
     // Tests of other processes may want the same one at the same time.
     let lock = File::create(folder.join(format!(".{name}.lock"))).unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
-    let changed = |file: &Path| fs::metadata(file).and_then(|m| m.modified()).ok();
-    let headers = headers.iter().map(|name| source.with_file_name(name));
-    let newest = headers.chain([source.to_owned()]).filter_map(|file| changed(&file)).max();
-    if changed(&done) > newest {
+    let compiled = fs::metadata(&done).and_then(|file| file.modified()).ok();
+    if compiled > changed(source) {
         return done;
     }
 
