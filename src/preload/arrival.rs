@@ -29,14 +29,22 @@ pub struct Arrival {
     pub index: u32,
     /// How the thread goes on: [`leave`].
     pub leave: u32,
-    /// The kernel was about to continue a call by restart_syscall(2).
-    pub was_continuing: u32,
+    /// Whether the thread was on its way into a call that goes on: [`onward`].
+    pub onward: u32,
     pad: u32,
     /// The register sets in the frame; zero when it is one of FXSAVE.
     pub xfeatures: u64,
     unused: [u64; 5],
 }
 const _: () = assert!(size_of::<Arrival>() == 8 + 304 + 128);
+
+/// Values of [`Arrival::onward`]; zero when it was not.
+pub mod onward {
+    /// The kernel was about to continue the call, by restart_syscall(2).
+    pub const CONTINUES: u32 = 1;
+    /// `ckpt_wait` was about to make it: the kernel knows nothing of it.
+    pub const BEGINS: u32 = 2;
+}
 
 /// This thread runs the save.
 const ROLE_LEADER: u32 = 1;

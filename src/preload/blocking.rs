@@ -20,7 +20,7 @@
 
 use crate::arrival::{
     Arrival, ckpt_entry, ckpt_stop, ckpt_wait, ckpt_wait_leaving, ckpt_wait_left, ckpt_wait_loaded,
-    ckpt_wait_loading, ckpt_waited, leave,
+    ckpt_wait_loading, ckpt_waited, leave, onward,
 };
 use crate::config;
 use crate::report::now;
@@ -174,14 +174,15 @@ pub fn arrived(arrival: &mut Arrival) {
             gregs[greg::RCX] = gregs[greg::RIP];
             gregs[greg::RAX] = INTERRUPTED;
         }
-        arrival.was_continuing = 1;
+        arrival.onward = onward::CONTINUES;
     } else if rip == address(ckpt_wait) {
         gregs[greg::RIP] = address(ckpt_waited);
         gregs[greg::RAX] = INTERRUPTED;
+        arrival.onward = onward::BEGINS;
     } else if gregs[greg::RAX] == Sysno::restart_syscall as u64 && is_syscall(rip) {
         gregs[greg::RIP] = rip.wrapping_add(SYSCALL.len() as u64);
         gregs[greg::RAX] = INTERRUPTED;
-        arrival.was_continuing = 1;
+        arrival.onward = onward::CONTINUES;
     }
 }
 
@@ -231,14 +232,16 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
     }
     let Some(call) = number.and_then(|number| call(number, gregs)) else {
         // The kernel was continuing it: it is one that can be continued, whichever it is.
-        if arrival.was_continuing != 0 && !restarted {
+        if arrival.onward == onward::CONTINUES && !restarted {
             wait_on(arrival, pending.ours);
         }
         return;
     };
     let number = number.unwrap_or(0);
+    let is_known_to_kernel = !restarted && arrival.onward != onward::BEGINS;
     match call {
-        Call::Timed(timeout) if timeout.continues && !restarted && wait_on(arrival, pending.ours) => {}
+        Call::Timed(timeout) if timeout.continues && is_known_to_kernel && wait_on(arrival, pending.ours) => {
+        }
         Call::Timed(timeout) => {
             let left = left(&arrival.user.gregs, timeout, wait.as_deref(), restarted);
             match left {
