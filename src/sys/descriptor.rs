@@ -107,6 +107,11 @@ pub mod poll_event {
 
 /// poll(2) without waiting: which of the events hold, errors and hang-ups included.
 pub fn poll_now(fd: i32, events: i16) -> Result<i16> {
+    poll(fd, events, 0)
+}
+
+/// poll(2) for so many milliseconds.
+pub fn poll(fd: i32, events: i16, timeout: u32) -> Result<i16> {
     #[repr(C)]
     struct PollFd {
         fd: i32,
@@ -115,7 +120,7 @@ pub fn poll_now(fd: i32, events: i16) -> Result<i16> {
     }
     let mut entry = PollFd { fd, events, revents: 0 };
     // SAFETY: the kernel reads and writes one `struct pollfd`.
-    unsafe { sc!(poll, &raw mut entry, 1, 0) }?;
+    unsafe { sc!(poll, &raw mut entry, 1, timeout) }?;
     Ok(entry.revents)
 }
 

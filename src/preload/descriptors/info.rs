@@ -63,6 +63,8 @@ pub struct Info {
     pub settime: u32,
     /// Time of a timerfd.
     pub timer: Timer,
+    /// Whether a timerfd ran a moment before.
+    pub ran: bool,
     /// Items of an epoll: [`EpollItem`]s, whose files are not known yet.
     pub items: Blob,
     /// Process of a pidfd.

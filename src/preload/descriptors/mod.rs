@@ -35,7 +35,7 @@ use crate::scratch::{List, Scratch};
 use core::cmp::Ordering;
 use diag::Diag;
 use image::format::{Blob, Descriptor, NONE, OpenFile, Time, file_kind};
-use info::Target;
+use info::{Info, Target};
 use sys::fd::{self, Stat, fcntl, open_flag};
 use sys::line::Line;
 use sys::{descriptor, process};
@@ -272,10 +272,9 @@ impl Table<'_> {
     /// The open file description behind `number`, and the descriptor's own flags.
     fn describe(&mut self, number: u32, stat: &Stat) -> Result<(OpenFile, u32), Stop> {
         let path = self.link(number)?;
-        if self.scratch.blob(path) == b"anon_inode:[timerfd]" {
-            timerfd::bring_up_to_date(number);
-        }
-        let info = info::read(self, number)?;
+        let is_timer = self.scratch.blob(path) == b"anon_inode:[timerfd]";
+        let ran = is_timer && timerfd::bring_up_to_date(number);
+        let info = Info { ran, ..info::read(self, number)? };
         let mut file = OpenFile {
             kind: 0,
             flags: info.flags & !open_flag::CLOEXEC,
