@@ -103,12 +103,21 @@ enum Stage {
 }
 
 impl Job<'_> {
-    /// Asks for what the process alone can ask. Other threads must stand still.
-    fn ask_process(&mut self) {
-        match OwnProcess::ask() {
-            Ok(process) => self.process = process,
-            Err(failure) => self.trouble = self.trouble.or(Some(failure)),
+    /// Asks for the times of all timers when the threads stand still, and takes the signals of those that have rung since the threads were asked.
+    fn ask_times(&mut self) {
+        /// Where timers ring faster than they can be asked, several signals are one anyway.
+        const ROUNDS: u32 = 8;
+        for _ in 0..ROUNDS {
+            match OwnProcess::ask() {
+                Ok(process) => self.process = process,
+                Err(failure) => self.trouble = self.trouble.or(Some(failure)),
+            }
+            timers::ask();
+            if !pending::take_late(self.own.tid) {
+                break;
+            }
         }
+        self.trouble = self.trouble.or(pending::check().err());
     }
 
     /// Takes back what a helper that crashed has left in the memory that it shared.
@@ -175,6 +184,8 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     open_protection_keys(arrival);
     crate::blocking::begin(started);
     crate::blocking::arrived(arrival);
+    // Before the pending signals: a timer that rings in between is among them, and looked at again.
+    let process = OwnProcess::ask();
     let own = OwnState::ask();
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
@@ -183,13 +194,13 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         if threads > 1 { Gathering::begin(own.tid, threads).map(Some) } else { Ok(None) }
     });
     let (gathering, trouble) = match gathering {
-        Ok(gathering) => (gathering, None),
+        Ok(gathering) => (gathering, process.err()),
         Err(failure) => (None, Some(failure)),
     };
     let mut job = Job {
         arrival,
         own,
-        process: OwnProcess::default(),
+        process: process.unwrap_or_default(),
         pid: sysprocess::pid(),
         ppid: sysprocess::parent_pid(),
         cpu: sys::thread::cpu(),
@@ -216,16 +227,13 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     if job.dumpable == 0 {
         sysprocess::set_dumpable(1);
     }
-    if job.gathering.is_none() {
-        job.ask_process();
-    }
     help(&mut job);
     if job.stage == Stage::Asking {
         job.trouble = questions::answer(&job).err();
         job.stage = Stage::Still;
     }
     if job.stage == Stage::Still && !job.is_told {
-        job.ask_process();
+        job.ask_times();
         help(&mut job);
     }
     if job.dumpable == 0 {

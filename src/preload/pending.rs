@@ -172,6 +172,21 @@ pub fn take(tid: u32, wanted: Wanted) {
     }
 }
 
+/// Takes what has become pending since the threads were asked; tells whether there was any. Called by the leader, when all others stand still: nobody sees
+/// the descriptor.
+pub fn take_late(tid: u32) -> bool {
+    let others = !(bit(crate::config::get().signal) | bit(STOP_SIGNAL));
+    let late = signal::pending().unwrap_or(0) & others;
+    if late == 0 {
+        return false;
+    }
+    // Timers and other processes signal the process, as a rule.
+    let (own, shared) = status(b"/proc/thread-self/status\0")
+        .map_or((0, late), |now| (now.own & others, now.shared & others));
+    take(tid, Wanted { own, shared, takes_shared: true });
+    true
+}
+
 /// Keeps a signal; false when there is no room for another one.
 fn add(by: u32, is_shared: bool, info: Info) -> bool {
     let index = LEN.fetch_add(1, Ordering::AcqRel) as usize;

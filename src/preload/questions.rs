@@ -51,21 +51,20 @@ pub fn arise(job: &mut Job) -> Result<bool, Failure> {
     Ok(must_ask)
 }
 
-/// Called by the leader, when the helper has found that threads must be asked: asks itself and the others.
+/// Called by the leader, when the helper has found that threads must be asked: asks itself and the others. The times of the timers come later.
 pub fn answer(job: &Job) -> Result<(), Failure> {
     pending::take(job.own.tid, job.wanted);
     if job.looks_itself {
         // All other threads stand still: nobody sees the descriptor.
         timers::look(job.pid, job.gathering.is_some())?;
     }
-    timers::ask();
     for slot in job.gathering.iter().flat_map(Gathering::parked) {
         while slot.is_asked() {
             thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
             slot.wait_for_answer();
         }
     }
-    pending::check()
+    Ok(())
 }
 
 /// Called by a parked thread whenever it wakes.

@@ -563,8 +563,9 @@ static void alarms_round(void)
     sigemptyset(&set);
     sigaddset(&set, SIGALRM);
     must(sigprocmask(SIG_BLOCK, &set, &old));
-    struct itimerval once = { { 0, 0 }, { 0, 300 } };
+    struct itimerval once = { { 0, 0 }, { 0, 600 } };
     for (int i = 1; i <= 5; i++) {
+        once.it_value.tv_usec /= 2;
         rings = 0;
         must(setitimer(ITIMER_REAL, &once, NULL));
         while (!rings) {
