@@ -15,6 +15,7 @@
 
 use crate::helper::Snapshot;
 use crate::maps::Vma;
+use crate::thread::of_musl;
 use image::format::Thread;
 use image::in_use;
 use image::interrupted::SYSCALL;
@@ -37,6 +38,7 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
     let memory = Memory(&snapshot.vmas);
     let Some(leader) = snapshot.threads.first() else { return };
     let index = |id: u32| snapshot.threads.iter().position(|thread| thread.tid == id);
+    let is_musl = of_musl().is_some();
     for (own, thread) in snapshot.threads.iter().enumerate() {
         let place = Place::of(thread);
         let sender = place.sender(&memory, leader.tid);
@@ -53,7 +55,7 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
         };
         let on_stack = || {
             let words = (place.rsp.next_multiple_of(4)..place.rsp.saturating_add(FRAME)).step_by(4);
-            words.filter(|at| memory.half(*at).is_some_and(|half| half & TID_MASK == thread.tid))
+            words.filter(|at| memory.number(*at).is_some_and(|half| half & TID_MASK == thread.tid))
         };
         if registers().next().is_none() && on_stack().next().is_none() {
             continue;
@@ -62,7 +64,7 @@ pub fn find(snapshot: &Snapshot, mut found: impl FnMut(u64, u32)) {
         let takes_lock = place.waits_for_owner(&memory, &code, snapshot.threads.len())
             || in_use::has_loaded(code.before(), thread.tid_address.wrapping_sub(thread.fs_base));
         let has_ids = sender.is_some() || place.has_ids(&memory, &code);
-        let awaited = awaited_owner(&memory, thread);
+        let awaited = if is_musl { awaited_owner(&memory, thread) } else { None };
         for (at, value, whose) in registers() {
             if takes_lock && whose == own || has_ids && value & !TID_MASK == 0 || awaited == Some(value) {
                 found(at, whose as u32);
@@ -157,6 +159,15 @@ impl Memory<'_> {
     fn half(&self, at: u64) -> Option<u32> {
         let word = self.word(at & !7)?;
         Some((word >> (8 * (at & 4))) as u32)
+    }
+
+    /// The same, unless it is half of an address of the process: ids go up to 32,767 as a rule, and the upper halves of addresses are about
+    /// 0x55d0 (21,968) or 0x7f00 (32,512).
+    fn number(&self, at: u64) -> Option<u32> {
+        let word = self.word(at & !7)?;
+        let next = self.0.partition_point(|vma| vma.end <= word);
+        let is_address = self.0.get(next).is_some_and(|vma| vma.start <= word);
+        if is_address { None } else { self.half(at) }
     }
 }
 
