@@ -26,6 +26,11 @@ fn threads_on_their_way_to_a_lock_get_it_with_their_new_ids() {
 }
 
 #[test]
+fn addresses_that_look_like_ids_stay() {
+    survives("addresses_like_ids");
+}
+
+#[test]
 fn streams_that_are_locked_know_their_owner() {
     survives("locked_streams");
     survives("locked_streams_musl");

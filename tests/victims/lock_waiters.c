@@ -58,21 +58,6 @@ static void *dies(void *unused)
     return unused;
 }
 
-/* Until the thread sleeps in futex(2). */
-static void until_it_sleeps(volatile pid_t *tid)
-{
-    while (!*tid)
-        usleep(1000);
-    char path[64], state = 0;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
-    for (int times = 0; times < 5; usleep(1000)) {
-        FILE *f = fopen(path, "r");
-        check(f && fscanf(f, "%*d %*s %c", &state) == 1, "%s", path);
-        fclose(f);
-        times = state == 'S' ? times + 1 : 0;
-    }
-}
-
 int main(void)
 {
     void *(*const work[])(void *) = { wants_robust, wants_robust_recursive, wants_inheriting, waits };
