@@ -18,26 +18,27 @@ fn random_moments() {
     }
 }
 
-/// Threads go on for a while after the save has begun: what they change until they stop is in the image.
-#[test]
-fn threads_that_change_what_the_process_shares() {
+/// So many random moments of one program.
+#[track_caller]
+fn moments_of(name: &'static str, pairs: usize) {
     let mut random = Random(0x6a09_e667_f3bc_c908);
-    let mut subject = Subject::start("shares");
-    for _ in 0..40 {
+    let mut subject = Subject::start(name);
+    for _ in 0..pairs {
         subject.pair(&mut random);
     }
     subject.end();
 }
 
+/// Threads go on for a while after the save has begun: what they change until they stop is in the image.
+#[test]
+fn threads_that_change_what_the_process_shares() {
+    moments_of("shares", 40);
+}
+
 /// libcs unwind the stack of a thread that is cancelled, also from where libckpt makes its call go on.
 #[test]
 fn threads_that_are_cancelled() {
-    let mut random = Random(0xbb67_ae85_84ca_a73b);
-    let mut subject = Subject::start("cancels");
-    for _ in 0..150 {
-        subject.pair(&mut random);
-    }
-    subject.end();
+    moments_of("cancels", 150);
 }
 
 /// Some kills of each program while it is saved.
