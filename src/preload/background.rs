@@ -6,10 +6,11 @@
 
 use crate::config;
 use crate::crash;
+use crate::descriptors;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::pending;
-use crate::report::{Report, Request};
+use crate::report::{Report, Request, STANDARD_ERROR};
 use crate::scratch::Scratch;
 use crate::sink::Sink;
 use crate::special::Special;
@@ -24,9 +25,6 @@ use sys::line::Line;
 use sys::memory::{self, advice};
 use sys::signal::{bit, sig};
 use sys::{process, time};
-
-/// What the helper, but not the writer, says of a failure goes there.
-const STANDARD_ERROR: i32 = 2;
 
 /// From so many bytes of memory on, the helper forks on the CPU that the target has used. What fork(2) works on, the page tables and the kernel's records of
 /// pages, is likely to be in the caches of that one. On another one, series of stops took up to 1.45 times as long as the target's own fork(2).
@@ -67,7 +65,7 @@ fn write_to(
     let [file, dir] = sink.descriptors();
     let needed = [STANDARD_ERROR, file, dir, report.fd, report.target];
     if in_background {
-        keep_only(&needed);
+        descriptors::keep_only(&needed);
         if let Ok(result) = start(job, snapshot, scratch, report, sink) {
             return result.map_err(no_second_try);
         }
@@ -76,7 +74,7 @@ fn write_to(
     let result = result.and_then(|()| Ok(is_alive(job)?));
     if job.is_helper && result.is_ok() {
         // Who sees the image may kill the target and restart it at once: no address and no lock may be in use then on account of this process.
-        keep_only(&needed);
+        descriptors::keep_only(&needed);
     }
     let result = finish(result, sink, report);
     sink.close();
@@ -304,23 +302,4 @@ fn started(pid: u32) -> Option<i64> {
     let _ = fd::close(from);
     let stat = Stat::parse(text.get(..len.ok()?)?)?;
     Some((stat.starttime / TICKS) as i64)
-}
-
-/// Closes all descriptors but these (negative ones do not count): the writer must not keep open what the target closes.
-fn keep_only(keep: &[i32]) {
-    let mut first = 0u32;
-    loop {
-        match keep.iter().filter(|fd| **fd >= 0).map(|fd| *fd as u32).filter(|fd| *fd >= first).min() {
-            Some(next) => {
-                if next > first {
-                    let _ = fd::close_range(first, next - 1);
-                }
-                first = next + 1;
-            }
-            None => {
-                let _ = fd::close_range(first, u32::MAX);
-                return;
-            }
-        }
-    }
 }

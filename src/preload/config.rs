@@ -3,6 +3,7 @@
 //! `CKPT_IMAGE`, `CKPT_SIGNAL` and `CKPT_FOREGROUND`; libckpt(7) describes them. A bad value is one line on stderr and the default.
 
 use crate::process::auxv_value;
+use crate::report::STANDARD_ERROR;
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use sys::descriptor::{poll_event, poll_now};
@@ -154,9 +155,8 @@ impl Config {
 }
 
 fn bad(name: &[u8], value: &[u8], wanted: &str) {
-    const STDERR: i32 = 2;
     // Nobody may be there to read it any more: SIGPIPE would end a program that has not begun.
-    let events = poll_now(STDERR, poll_event::OUT).unwrap_or(poll_event::ERR);
+    let events = poll_now(STANDARD_ERROR, poll_event::OUT).unwrap_or(poll_event::ERR);
     if events & poll_event::ERR != 0 {
         return;
     }
@@ -168,7 +168,7 @@ fn bad(name: &[u8], value: &[u8], wanted: &str) {
         .text(" is not ")
         .text(wanted)
         .text("; using the default")
-        .send(STDERR);
+        .send(STANDARD_ERROR);
 }
 
 /// A signal by name, with or without `SIG`, by `RTMIN+n`, or by number. KILL and STOP cannot be caught and are none.

@@ -293,7 +293,7 @@ fn save(job: &mut Job) {
     let mut report = Report::new(job);
     let stopped = match (job.stage, job.trouble) {
         (_, Some(trouble)) => Err(trouble),
-        (Stage::Begun, None) => stop_and_look(job),
+        (Stage::Begun, None) => stop_and_look(job, &report),
         (Stage::Asking | Stage::Still, None) => Ok(Next::Save),
     };
     if let Ok(Next::Helper) = stopped {
@@ -319,16 +319,20 @@ enum Next {
 
 /// Stops the other threads, and looks what must be asked of all.
 #[inline(never)] // its buffers are off the stack again when it returns
-fn stop_and_look(job: &mut Job) -> Result<Next, Failure> {
-    stop_threads(job)?;
+fn stop_and_look(job: &mut Job, report: &Report) -> Result<Next, Failure> {
+    stop_threads(job, report)?;
     job.stage = if questions::arise(job)? { Stage::Asking } else { Stage::Still };
     let is_fresh = job.gathering.is_none();
     Ok(if is_fresh && job.stage == Stage::Still { Next::Save } else { Next::Helper })
 }
 
 /// Stops the other threads, if there are any.
-fn stop_threads(job: &mut Job) -> Result<(), Failure> {
+fn stop_threads(job: &mut Job, report: &Report) -> Result<(), Failure> {
     if let Some(gathering) = &job.gathering {
+        if job.is_helper {
+            // A thread may wait for the end of a pipe before it stops, with every signal blocked: posix_spawn(3) of musl does.
+            descriptors::keep_only(&[report.fd, report.target, report::STANDARD_ERROR]);
+        }
         gathering.stop(job.pid, job.own.tid)?;
     }
     job.all_stopped = true;

@@ -35,6 +35,8 @@ pub struct Report {
     pub size: [u64; 2],
 }
 
+/// Where a failure is told, as long as it is not the writer that tells it.
+pub const STANDARD_ERROR: i32 = 2;
 /// What a pipe takes in one piece (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
@@ -201,7 +203,7 @@ impl Report {
         line.text("ckpt: not saved: ");
         failure.describe(&mut line);
         if !self.is_orphan {
-            line.send(2);
+            line.send(STANDARD_ERROR);
             return;
         }
         if let Ok(stderr) = self.standard_error() {
@@ -223,11 +225,10 @@ impl Report {
             Err(Errno::EACCES | Errno::ENXIO) => {}
             opened => return opened,
         }
-        const STDERR: i32 = 2;
         let pidfd = process::open_pid(self.pid)?;
         // The number is not another process's by now.
         let lives = fd::stat_at(self.target, b"stat\0", true).is_ok();
-        let taken = if lives { process::take_descriptor(pidfd, STDERR) } else { Err(Errno::ESRCH) };
+        let taken = if lives { process::take_descriptor(pidfd, STANDARD_ERROR) } else { Err(Errno::ESRCH) };
         let _ = fd::close(pidfd);
         let stderr = taken?;
         // It waits where the program would.

@@ -1,8 +1,9 @@
 //! Programs with more than one thread.
 
 use harness::{Artifact, Place, Process, Program, User, survives, survives_as, tool, wait};
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
+use std::thread;
 
 #[test]
 fn threads_keep_what_is_their_own_and_go_on() {
@@ -98,6 +99,25 @@ fn a_thread_in_a_vfork_is_named_until_its_child_ends() {
         process.ready();
         place.write("err", b"");
         process.generations(1).passes();
+    }
+}
+
+#[test]
+fn a_thread_of_musl_that_starts_a_program_stops_when_the_program_has_begun() {
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("spawn_musl"));
+        process.ready();
+        let (leader, gate) = (format!("/proc/{0}/task/{0}/stat", process.pid()), place.file("gate"));
+        let opener = thread::spawn(move || {
+            // Asleep in its vfork(2): the helper that stops the others is there, with a table of descriptors of its own.
+            wait(|| fs::read_to_string(&leader).ok()?.contains(") D ").then_some(())).expect("no helper");
+            File::options().write(true).open(gate).unwrap()
+        });
+        let image = process.save();
+        opener.join().unwrap();
+        process.kill();
+        image.restart().passes();
     }
 }
 

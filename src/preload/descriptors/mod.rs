@@ -68,6 +68,25 @@ pub fn make_room() -> Option<[u64; 2]> {
     (soft < hard && process::set_limit(process::NOFILE, [hard, hard]).is_ok()).then_some([soft, hard])
 }
 
+/// Closes all of the helper's or the writer's descriptors but these (negative ones do not count): neither may keep open what the target closes.
+pub fn keep_only(keep: &[i32]) {
+    let mut first = 0u32;
+    loop {
+        match keep.iter().filter(|fd| **fd >= 0).map(|fd| *fd as u32).filter(|fd| *fd >= first).min() {
+            Some(next) => {
+                if next > first {
+                    let _ = fd::close_range(first, next - 1);
+                }
+                first = next + 1;
+            }
+            None => {
+                let _ = fd::close_range(first, u32::MAX);
+                return;
+            }
+        }
+    }
+}
+
 /// The target's table, as far as it is known.
 pub struct Table<'a> {
     scratch: &'a mut Scratch,

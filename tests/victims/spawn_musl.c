@@ -1,0 +1,55 @@
+/* A thread of musl in posix_spawn(3): the libc waits, with every signal blocked, for the end of a pipe whose other end is open in whatever was born
+ * meanwhile. The child waits for a FIFO before it executes its program. build: musl-gcc -O2 -pthread */
+#include "victim.h"
+#include <pthread.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+extern char **environ;
+static volatile pid_t spawns;
+
+static void *spawn(void *gate)
+{
+    char *arguments[] = { "true", NULL };
+    posix_spawn_file_actions_t actions;
+    pid_t child, before = getpid();
+    int status;
+    check_equal(posix_spawn_file_actions_init(&actions), 0);
+    check_equal(posix_spawn_file_actions_addopen(&actions, 0, gate, O_RDONLY, 0), 0);
+    spawns = syscall(SYS_gettid);
+    check_equal(posix_spawn(&child, "/bin/true", &actions, NULL, arguments, environ), 0);
+    /* After a restart the child is not this process's. */
+    pid_t got = waitpid(child, &status, 0);
+    if (getpid() == before)
+        check(got == child && status == 0, "waitpid: %d, status %#x", got, status);
+    else
+        check(got == -1 && errno == ECHILD, "waitpid: %d: %s", got, strerror(errno));
+    return gate;
+}
+
+/* The state of a thread: of one that sleeps in vfork(2), D. */
+static char state(pid_t tid)
+{
+    char name[64], text[512];
+    snprintf(name, sizeof name, "/proc/self/task/%d/stat", tid);
+    int fd = must(open(name, O_RDONLY | O_CLOEXEC));
+    text[must(read(fd, text, sizeof text - 1))] = '\0';
+    must(close(fd));
+    char *end = strrchr(text, ')');
+    check(end, "%s: %s", name, text);
+    return end[2];
+}
+
+int main(void)
+{
+    pthread_t thread;
+    char gate[4200];
+    snprintf(gate, sizeof gate, "%s/gate", victim_dir);
+    must(mkfifo(gate, 0600));
+    check_equal(pthread_create(&thread, NULL, spawn, gate), 0);
+    while (!spawns || state(spawns) != 'D')
+        usleep(1000);
+    checkpoint_here();
+    check_equal(pthread_join(thread, NULL), 0);
+    pass();
+}
