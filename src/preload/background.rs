@@ -163,6 +163,10 @@ fn start(
         // Where it cannot be, it only takes longer.
         let _ = job.cpu.and_then(sys::thread::move_to);
     }
+    // SIGKILL for the program's group is not meant for the image. Not a session of the writer's own yet: that has a share of the CPUs of its own (sched(7),
+    // "The autogroup feature"), and the kernel (6.18) may let such a share starve for half a minute beside a session that uses all CPUs. The
+    // group is the helper's, because whoever leads one cannot leave the session.
+    let _ = process::set_group(0, 0);
     // SAFETY: the child uses raw system calls, the snapshot and its own stack only.
     let child = match unsafe { process::fork_silently() } {
         Ok(child) => child,
@@ -198,13 +202,14 @@ fn start(
         orders.close_reader();
         answers.close_writer();
         special.close();
-        let _ = process::new_session();
         process::set_name(b"ckpt-writer\0");
         report.is_orphan = true;
         job.gathering.iter().for_each(Gathering::wait_until_left);
         let result = writer::write(job, snapshot, scratch, sink, report);
         wait_for_previous(previous);
         let code = i32::from(finish(result, sink, report).map_err(|stop| report.failed(stop)).is_err());
+        // The id of a session is in use until its last process has been waited for, and a restart may want it back.
+        let _ = process::new_session();
         process::exit_group(code);
     }
     LAST_PID.store(child, Ordering::Relaxed);
@@ -268,6 +273,7 @@ fn writer_died(sink: &mut Sink) -> Result<(), Stop> {
 fn finish(result: Result<(), Stop>, sink: &mut Sink, report: &Report) -> Result<(), Stop> {
     match result.and_then(|()| Ok(sink.finish()?)) {
         Ok(()) => {
+            crash::unwatch();
             report.saved(sink);
             Ok(())
         }

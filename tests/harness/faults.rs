@@ -90,7 +90,7 @@ pub fn errors(nr: Sysno) -> &'static [Errno] {
         Sysno::recvmsg | Sysno::recvfrom | Sysno::tee => &[EINTR, ENOMEM],
         // They cannot fail with the arguments that they get here, or nobody looks at what they return.
         Sysno::getpid | Sysno::gettid | Sysno::getppid | Sysno::getuid | Sysno::getgid | Sysno::umask => &[],
-        Sysno::getpgid | Sysno::getsid | Sysno::setsid => &[],
+        Sysno::getpgid | Sysno::getsid | Sysno::setsid | Sysno::setpgid => &[],
         Sysno::rt_sigreturn | Sysno::exit | Sysno::exit_group | Sysno::rt_sigaction | Sysno::execve => &[],
         Sysno::rt_sigpending | Sysno::clock_gettime | Sysno::restart_syscall | Sysno::sigaltstack => &[],
         Sysno::kill | Sysno::arch_prctl | Sysno::set_tid_address | Sysno::rseq | Sysno::set_robust_list => {

@@ -26,9 +26,11 @@ impl Process {
     pub fn catch_writer(&mut self, mut ask: impl FnMut(&mut Self)) -> i32 {
         for _ in 0..50 {
             let before = self.image_inode();
+            // Of an earlier save: it may not have ended yet, though its image is there.
+            let others = self.writers();
             ask(self);
             let caught = wait(|| {
-                let found = self.writers().first().copied();
+                let found = self.writers().difference(&others).next().copied();
                 (found.is_some() || self.image_inode() != before).then_some(found)
             });
             if let Some(Some(pid)) = caught
