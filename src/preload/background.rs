@@ -208,8 +208,10 @@ fn start(
         let result = writer::write(job, snapshot, scratch, sink, report);
         wait_for_previous(previous);
         let code = i32::from(finish(result, sink, report).map_err(|stop| report.failed(stop)).is_err());
-        // The id of a session is in use until its last process has been waited for, and a restart may want it back.
-        let _ = process::new_session();
+        // The id of a session is in use until its last process has been waited for, and a restart may want that of the program back.
+        if snapshot.process.sid == job.pid {
+            let _ = process::new_session();
+        }
         process::exit_group(code);
     }
     LAST_PID.store(child, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use crate::config::{self, PATH_MAX};
 use crate::message::Failure;
 use sys::fd::{self, fcntl, open_flag};
 use sys::line::Line;
-use sys::process;
+use sys::{process, terminal};
 
 /// The command.
 pub struct Command {
@@ -43,6 +43,7 @@ impl Command {
     fn become_it(&self, input: i32, target: i32) -> ! {
         /// What shells say of a command that cannot be run.
         const CANNOT_RUN: i32 = 126;
+        give_up_terminal();
         let flags = open_flag::WRONLY | open_flag::APPEND | open_flag::NOCTTY | open_flag::CLOEXEC;
         let errors = fd::open_at(target, b"fd/2\0", flags, 0)
             .or_else(|_| fd::open_at(fd::AT_FDCWD, b"/dev/null\0", flags, 0))
@@ -87,5 +88,14 @@ impl Command {
     /// Appends its text.
     pub fn describe<const N: usize>(&self, line: &mut Line<N>) {
         line.text("|").escaped(self.text.as_bytes().strip_suffix(b"\0").unwrap_or_default());
+    }
+}
+
+/// In a group in the background, a command that asked somebody on the program's terminal would be stopped, and all later saves would wait for it.
+fn give_up_terminal() {
+    let flags = open_flag::RDWR | open_flag::NOCTTY | open_flag::NONBLOCK | open_flag::CLOEXEC;
+    if let Ok(terminal) = fd::open_at(fd::AT_FDCWD, b"/dev/tty\0", flags, 0) {
+        terminal::give_up(terminal);
+        let _ = fd::close(terminal);
     }
 }

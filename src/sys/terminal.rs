@@ -46,3 +46,10 @@ pub fn set_foreground_group(fd: i32, group: u32) {
     // SAFETY: the kernel reads one `pid_t`.
     let _ = unsafe { sc!(ioctl, fd, TIOCSPGRP, &raw const group) };
 }
+
+/// `TIOCNOTTY`: the caller, which leads no session, has no controlling terminal any more.
+pub fn give_up(fd: i32) {
+    const TIOCNOTTY: u32 = 0x5422;
+    // SAFETY: no memory is involved.
+    let _ = unsafe { sc!(ioctl, fd, TIOCNOTTY) };
+}

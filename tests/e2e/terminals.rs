@@ -210,6 +210,30 @@ fn interactive_bash_goes_on_in_another_pane() {
     }
 }
 
+/// Nobody can answer it there: it would be stopped.
+#[test]
+fn a_command_that_takes_an_image_has_no_terminal() {
+    for user in User::each() {
+        let mut tmux = Tmux::new(user);
+        let [image, answer] = ["image", "answer"].map(|name| tmux.place.file(name));
+        let command = format!(
+            "CKPT_IMAGE=|(true < /dev/tty) 2> /dev/null; echo $? > {}; cat > {}",
+            answer.display(),
+            image.display()
+        );
+        let preload = format!("LD_PRELOAD={}", tmux.place.artifact(Artifact::Library).display());
+        let (env, sleep) = (tool("env").display().to_string(), tool("sleep").display().to_string());
+        let pane = tmux.pane([80, 24], &[&env, &preload, &command, &sleep, "1000"]);
+        tmux.runs(&pane, "sleep");
+        tmux.server.follow(pane.program);
+        tmux.server.until("the handler", |process| process.status_line("SigCgt").ends_with("800"));
+        tmux.server.send(Signal::SIGUSR2);
+        let found = wait(|| std::fs::read_to_string(&answer).ok().filter(|text| !text.is_empty()));
+        assert_eq!(found.as_deref(), Some("2\n"), "{}", tmux.screen(&pane));
+        tmux.server.send(Signal::SIGKILL);
+    }
+}
+
 #[test]
 fn interactive_bash_with_its_old_id_runs_commands_and_jobs() {
     for user in User::each() {
