@@ -19,7 +19,7 @@ LIBDIR  ?= $(PREFIX)/lib
 SOAK_SECONDS ?= 60
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TOOL    = $(CARGO) run --quiet --release --locked -p ckpt-tests --bin
+TOOL    = $(CARGO) run --quiet --profile tools --locked -p ckpt-tests --bin
 
 .PHONY: all demo check check-programs check-systems audit soak faults miri bench install deb clean
 .DELETE_ON_ERROR:
