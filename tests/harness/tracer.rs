@@ -278,9 +278,10 @@ impl Tracer {
     fn step(&mut self, watchdog: &Watchdog) {
         let pid = if self.trace.ended {
             // The end of the target would be told again and again.
-            let others =
-                self.tracees.keys().chain(&self.strangers).copied().filter(|pid| *pid != self.target);
-            let Some(pid) = others.into_iter().find(|pid| peek(*pid, libc::WNOHANG).is_some()) else {
+            let others = self.tracees.keys().chain(&self.strangers).filter(|pid| **pid != self.target);
+            // Among them threads that were killed before anybody heard of them: the end of the process is told behind theirs.
+            let mut threads = others.flat_map(|pid| std::iter::once(*pid).chain(threads_of(*pid)));
+            let Some(pid) = threads.find(|pid| peek(*pid, libc::WNOHANG).is_some()) else {
                 std::thread::sleep(Duration::from_micros(100));
                 return;
             };
@@ -554,6 +555,12 @@ fn peek(pid: pid_t, flags: i32) -> Option<pid_t> {
             Err(_) => return (pid != 0).then_some(pid),
         }
     }
+}
+
+/// The threads of a process but the first; none when it is gone.
+fn threads_of(pid: pid_t) -> impl Iterator<Item = pid_t> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(move |tid| *tid != pid)
 }
 
 /// Takes the stop of a tracee, as waitpid(2) tells it; none when it has ended meanwhile.
