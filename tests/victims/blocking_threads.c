@@ -86,16 +86,9 @@ int main(void)
         check(!pthread_create(&threads[kind], NULL, block, (void *)kind), "pthread_create");
     /* Until all are asleep. */
     for (int kind = 0; kind < KINDS; kind++) {
-        char path[64], state = 0;
-        while (state != 'S') {
-            int tid = __atomic_load_n(&waits[kind], __ATOMIC_ACQUIRE);
-            if (!tid)
-                continue;
-            snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-            FILE *f = fopen(path, "r");
-            check(f && fscanf(f, "%*d %*s %c", &state) == 1, "%s", path);
-            fclose(f);
-        }
+        int tid;
+        while (!(tid = __atomic_load_n(&waits[kind], __ATOMIC_ACQUIRE)) || thread_state(tid) != 'S')
+            ;
     }
     checkpoint_here();
     for (int kind = 0; kind < KINDS; kind++)

@@ -27,19 +27,6 @@ static void *spawn(void *gate)
     return gate;
 }
 
-/* The state of a thread: of one that sleeps in vfork(2), D. */
-static char state(pid_t tid)
-{
-    char name[64], text[512];
-    snprintf(name, sizeof name, "/proc/self/task/%d/stat", tid);
-    int fd = must(open(name, O_RDONLY | O_CLOEXEC));
-    text[must(read(fd, text, sizeof text - 1))] = '\0';
-    must(close(fd));
-    char *end = strrchr(text, ')');
-    check(end, "%s: %s", name, text);
-    return end[2];
-}
-
 int main(void)
 {
     pthread_t thread;
@@ -47,7 +34,7 @@ int main(void)
     snprintf(gate, sizeof gate, "%s/gate", victim_dir);
     must(mkfifo(gate, 0600));
     check_equal(pthread_create(&thread, NULL, spawn, gate), 0);
-    while (!spawns || state(spawns) != 'D')
+    while (!spawns || thread_state(spawns) != 'D')
         usleep(1000);
     checkpoint_here();
     /* Somebody may have opened it before. */

@@ -102,14 +102,8 @@ int main(void)
         check_equal(pthread_create(&threads[i], NULL, work[i], NULL), 0);
     pthread_barrier_wait(&held);
     /* Until the waiter sleeps in the kernel, which then follows the lock. */
-    for (char path[64], state = 0; state != 'S';) {
-        while (!waiter_tid)
-            usleep(1000);
-        snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiter_tid);
-        FILE *f = fopen(path, "r");
-        check(f && fscanf(f, "%*d %*s %c", &state) == 1, "%s", path);
-        fclose(f);
-    }
+    while (!waiter_tid || thread_state(waiter_tid) != 'S')
+        usleep(1000);
     checkpoint_here();
     check_equal(pthread_mutex_trylock(&robust), EBUSY);
     check_equal(pthread_mutex_trylock(&recursive), EBUSY);

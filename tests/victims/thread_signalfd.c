@@ -53,15 +53,8 @@ int main(void)
     for (intptr_t n = 0; n < THREADS; n++)
         check_equal(pthread_create(&threads[n], NULL, wait_for, (void *)n), 0);
     for (int n = 0; n < THREADS; n++) {
-        char path[64], state = 0;
-        while (state != 'S') {
-            while (!waits[n])
-                usleep(1000);
-            snprintf(path, sizeof path, "/proc/self/task/%d/stat", waits[n]);
-            FILE *f = fopen(path, "r");
-            check(f && fscanf(f, "%*d %*s %c", &state) == 1, "%s", path);
-            fclose(f);
-        }
+        while (!waits[n] || thread_state(waits[n]) != 'S')
+            usleep(1000);
     }
     checkpoint_here();
     for (int n = 0; n < THREADS; n++) {

@@ -129,6 +129,17 @@ __attribute__((unused)) static unsigned long long status_field(const char *name,
     return value;
 }
 
+/* The state of a thread: S while it sleeps in a system call, D in vfork(2). */
+__attribute__((unused)) static char thread_state(pid_t tid)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *f = fopen(path, "r");
+    check(f && fscanf(f, "%*d %*s %c", &state) == 1, "%s", path);
+    fclose(f);
+    return state;
+}
+
 /* The line of /proc/self/maps that contains the address. Empty when there is none. */
 __attribute__((unused)) static const char *maps_line_at(const void *where)
 {
