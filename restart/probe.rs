@@ -4,6 +4,7 @@ use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
 use crate::files::{Own, out_of_the_way};
 use crate::load::Loader;
+use crate::plan::clocks::Ahead;
 use crate::plan::{Backing, SavedVdso};
 use image::elf::Phdr;
 use image::error::ImageError;
@@ -13,6 +14,7 @@ use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
 use sys::memory::{map, prot};
+use sys::time::clock;
 
 /// File types of `st_mode` (`man 7 inode`).
 mod mode {
@@ -538,6 +540,12 @@ fn proc_text<'t>(path: &[u8], text: &'t mut [u8]) -> Option<&'t [u8]> {
     let len = sys::fd::read(from, text);
     let _ = sys::fd::close(from);
     text.get(..len.ok()?)
+}
+
+/// What the clocks of the process show more than those here.
+pub fn clocks(image: &Image) -> Ahead {
+    let now = sys::time::now;
+    Ahead::new(image.process(), now(clock::MONOTONIC), now(clock::BOOTTIME))
 }
 
 /// Present resource limits.

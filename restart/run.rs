@@ -269,6 +269,7 @@ fn inputs<'a>(
         executor: execute::executor_code(),
         pid: if kept.threads { image.process().pid } else { sys::process::pid() },
         kept,
+        ahead: probe::clocks(image),
     })
 }
 

@@ -10,6 +10,7 @@
 //!         unmap the restarter, move the vdso and the regions that were in its way, FS and GS, rseq ...
 //! ```
 
+pub mod clocks;
 pub mod layout;
 mod memory;
 mod objects;
@@ -27,6 +28,7 @@ use crate::keep::Kept;
 use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
+use clocks::Ahead;
 use image::format::{Limit, region_flag, region_kind};
 use image::read::Image;
 use layout::{Layout, Vdso};
@@ -115,6 +117,8 @@ pub struct Inputs<'a> {
     pub pid: u32,
     /// What `--pid=keep` came to.
     pub kept: Kept,
+    /// What the clocks of the process show more than those here.
+    pub ahead: Ahead,
 }
 
 impl<'a> Inputs<'a> {
@@ -151,6 +155,7 @@ impl<'a> Inputs<'a> {
             executor: &[],
             pid: 0,
             kept: Kept::default(),
+            ahead: Ahead::default(),
         }
     }
 }
