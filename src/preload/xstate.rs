@@ -11,6 +11,12 @@ use sys::cpu;
 /// two of AMX (Intel SDM volume 1, section 13.4; gdb's `i386_guess_xsave_layout`).
 const PLACES: [(u32, usize); 9] =
     [(2, 576), (3, 960), (4, 1024), (5, 1088), (6, 1152), (7, 1664), (9, 2688), (17, 2752), (18, 2816)];
+/// The two of AMX. gdb 13 knows their places but not their size: it warns of a note that has them, the kernel's own included.
+const AMX: u64 = 1 << 17 | 1 << 18;
+/// Where the first of them is.
+const AMX_PLACE: usize = 2752;
+/// `XSTATE_BV` in the XSAVE header: which sets are not in their initial state (Intel SDM volume 1, section 13.4.2).
+const IN_USE: core::ops::Range<usize> = 512..520;
 /// The FXSAVE area's bytes for software: in a frame they describe it, in a core file they hold XCR0.
 const SOFTWARE: core::ops::Range<usize> = 464..512;
 /// Size of the FXSAVE area and the XSAVE header.
@@ -36,14 +42,17 @@ impl Sets {
     }
 }
 
-/// Appends the contents of the note, made from the register area of a signal frame.
+/// Appends the contents of the note, made from the register area of a signal frame. A thread that does not use AMX has no AMX sets in it.
 pub fn push(notes: &mut Notes<'_>, area: &[u8], sets: &Sets) -> Result<(), Full> {
+    let in_use =
+        area.get(IN_USE).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).ok_or(Full)?;
+    let (xcr0, end) = if in_use & AMX == 0 { (sets.xcr0 & !AMX, AMX_PLACE) } else { (sets.xcr0, usize::MAX) };
     notes.push(area.get(..SOFTWARE.start).ok_or(Full)?)?;
-    notes.push(&sets.xcr0.to_le_bytes())?;
+    notes.push(&xcr0.to_le_bytes())?;
     notes.push(&[0; SOFTWARE.end - SOFTWARE.start - size_of::<u64>()])?;
     notes.push(area.get(SOFTWARE.end..LEGACY).ok_or(Full)?)?;
     let mut len = LEGACY;
-    for &(place, offset, size) in sets.places.iter().take_while(|(place, ..)| *place != 0) {
+    for &(place, offset, size) in sets.places.iter().take_while(|(place, ..)| *place != 0 && *place < end) {
         let Some(set) = area.get(offset..offset.saturating_add(size)) else { break };
         while len < place {
             let gap = (place - len).min(64);
