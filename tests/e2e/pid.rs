@@ -120,8 +120,9 @@ fn what_the_program_left_in_the_background_lives_on() {
     for (user, way) in ways() {
         let place = Place::new(user);
         let script =
-            "echo ready; read line < fifo; (trap '' HUP; read line < fifo; echo late > late) & exit 4";
-        place.write("script", format!("mkfifo fifo; {script}").as_bytes());
+            "echo ready; read line < fifo; (trap '' HUP; read line < second; echo late > late) & exit 4";
+        // One FIFO for each: the second reader would find the first writer, and its end, in the first one.
+        place.write("script", format!("mkfifo fifo second; {script}").as_bytes());
         let mut process = place.start(&Program::tool("bash").args(["script"]).env("CKPT_SIGNAL", "40"));
         process.signal = 40;
         process.ready();
@@ -132,7 +133,7 @@ fn what_the_program_left_in_the_background_lives_on() {
         std::fs::write(place.file("fifo"), "\n").unwrap();
         let status = wait(|| process.ended());
         assert_eq!(status.and_then(|status| status.code()), Some(4), "{}", process.report());
-        std::fs::write(place.file("fifo"), "\n").unwrap();
+        std::fs::write(place.file("second"), "\n").unwrap();
         assert!(wait(|| (place.text("late") == "late\n").then_some(())).is_some());
     }
 }

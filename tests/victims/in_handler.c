@@ -41,10 +41,11 @@ int main(void)
     before = (uint64_t)map_control(NULL);
     size_t frame = getauxval(AT_MINSIGSTKSZ);
     stack_size = 2 * (frame ? frame : 2048) + 1024; /* one frame of the handler, one of the save, and what they call */
-    char *area = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = (stack_size / PAGE + 2) * PAGE; /* a page and more below the stack shows what was written there */
+    char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(area != MAP_FAILED, "mmap");
-    stack = area + 4 * PAGE - stack_size;
-    memset(area, 0xa5, 4 * PAGE - stack_size);
+    stack = area + size - stack_size;
+    memset(area, 0xa5, size - stack_size);
     stack_t alternate = { .ss_sp = stack, .ss_size = stack_size };
     must(sigaltstack(&alternate, NULL));
     struct sigaction action = { .sa_handler = inner, .sa_flags = SA_ONSTACK };
