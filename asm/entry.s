@@ -293,8 +293,8 @@ ckpt_park_here:
         .size   ckpt_park_here, . - ckpt_park_here
 
 # The restarter comes here, once for each thread: see "The resume contract" in ARCHITECTURE.md.
-# rsp = what the capture stored; rdi = thread, rsi = hole, rdx = its length, rcx = threads, r8 = a stack, r9 and rax = address and number
-# of Owners; all signals are blocked.
+# rsp = what the capture stored; rdi = thread, rsi = hole, rdx = its length, rcx = threads, r8 = a stack; all signals are
+# blocked.
         .globl  ckpt_resume
         .hidden ckpt_resume
         .type   ckpt_resume, @function
@@ -308,16 +308,12 @@ ckpt_resume:
         jne     1f
         lea     rsp, [rip + ckpt_stack_top]     # the leader's stack: what was saved of it does not matter
         mov     rdi, rbx
-        xchg    rsi, rdx                        # ckpt_resumed(&mut Arrival, length, hole, threads, owners, their number)
-        mov     r8, r9
-        mov     r9, rax
+        xchg    rsi, rdx                        # ckpt_resumed(&mut Arrival, length, hole, threads)
         call    {resumed}
         jmp     3b                              # the lock was ours when the image was made
 1:      mov     rsp, r8                         # the others: a stack in the hole, for the call only
         mov     rdi, rbx
-        mov     rsi, r9
-        mov     rdx, rax
-        call    {thread_resumed}                # ckpt_thread_resumed(&mut Arrival, owners, their number)
+        call    {thread_resumed}                # ckpt_thread_resumed(&mut Arrival)
         mov     rsp, rbx                        # from here nothing of the hole is used
         lock add dword ptr [rip + ckpt_entered], 1
         futex   ckpt_entered, 1, 1              # the leader counts

@@ -109,8 +109,6 @@ ckpt_executor:
         mov     rdx, [r12 + {RECORD_HOLE_LEN}]
         mov     rcx, [r12 + {RECORD_THREADS}]
         mov     r8, [r12 + {RECORD_STACK_TOP}]
-        mov     r9, [r12 + {RECORD_OWNERS}]
-        mov     rax, [r12 + {RECORD_OWNERS_LEN}]
         mov     r11, [r12 + {RECORD_RESUME_IP}]
         mov     rsp, [r12 + {RECORD_CONTEXT} + {CONTEXT_RSP}]
         mov     rbx, [r12 + {RECORD_CONTEXT} + {CONTEXT_RBX}]

@@ -8,8 +8,7 @@ use crate::plan::Plan;
 use crate::print;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use image::format::{Context, Owner};
-use image::plain::Table;
+use image::format::Context;
 use sys::Sysno;
 
 /// What the executor knows of a thread.
@@ -40,10 +39,6 @@ pub struct Record {
     pub stderr: u64,
     /// Address of a count, of 32 bits, of the threads that have not come to their op that only the last one makes ([`Check::Last`]).
     pub before_last: u64,
-    /// Address of the first [`image::format::Owner`], of all threads.
-    pub owners: u64,
-    /// Number of them.
-    pub owners_len: u64,
 }
 
 /// Room for the text of a [`FailureLine`].
@@ -79,8 +74,6 @@ global_asm!(
     RECORD_LINES = const offset_of!(Record, lines),
     RECORD_STDERR = const offset_of!(Record, stderr),
     RECORD_BEFORE_LAST = const offset_of!(Record, before_last),
-    RECORD_OWNERS = const offset_of!(Record, owners),
-    RECORD_OWNERS_LEN = const offset_of!(Record, owners_len),
     CONTEXT_RBX = const offset_of!(Context, rbx),
     CONTEXT_RBP = const offset_of!(Context, rbp),
     CONTEXT_R12 = const offset_of!(Context, r12),
@@ -194,16 +187,12 @@ fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Fa
     Failure { code, thing, cause, errno, advice }.by_errno()
 }
 
-/// Prepares a line for each late op, and the list of owners for libckpt.
+/// Prepares a line for each late op.
 ///
 /// # Errors
 ///
 /// [`Code::Internal`] when the arena is too small.
-pub fn prepare<'a>(
-    plan: &mut Plan<'a>,
-    owners: Table<'_, Owner>,
-    arena: &mut Arena<'a>,
-) -> Result<'static, ()> {
+pub fn prepare<'a>(plan: &mut Plan<'a>, arena: &mut Arena<'a>) -> Result<'static, ()> {
     let mains = plan.records.as_slice().first().map_or(0, |main| main.end.wrapping_sub(main.ops));
     let mains = mains as usize / size_of::<Op>();
     let mut lines = arena.list::<FailureLine>(plan.late.len())?;
@@ -218,14 +207,8 @@ pub fn prepare<'a>(
             lines.push(failure_line(op, of_thread, &mut text))?;
         }
     }
-    let mut list = arena.list::<Owner>(owners.len())?;
-    let first = list.next_address();
-    for owner in owners.iter() {
-        list.push(owner)?;
-    }
     for record in plan.records.as_mut_slice() {
         record.lines = address;
-        (record.owners, record.owners_len) = (first, owners.len() as u64);
     }
     Ok(())
 }

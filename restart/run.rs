@@ -15,7 +15,7 @@ use crate::present::Present;
 use crate::print;
 use crate::probe::{self, Opened};
 use core::mem::MaybeUninit;
-use image::format::{OWNERS, Owner, PAGE, Span};
+use image::format::{PAGE, Span};
 use image::read::{Image, Sums};
 use sys::Sysno;
 use sys::fd::IoVec;
@@ -106,7 +106,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     if options.mode == Mode::Plan {
         return print_plan(&plan);
     }
-    execute::prepare(&mut plan, sums.owners(), &mut arena)?;
+    execute::prepare(&mut plan, &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
     if kept.threads {
@@ -147,7 +147,6 @@ fn room(image: &Image, workers: usize) -> usize {
     let chunks = (head.data_len / PAGE) as usize / ((head.chunk as usize) / PAGE as usize).max(1) + 1;
     PAGE as usize
         + plan::room(image)
-        + OWNERS as usize * size_of::<Owner>()
         + workers * (size_of::<Stack>() + head.chunk as usize)
         + image.files().len() * 32
         + image.objects().len() * 64

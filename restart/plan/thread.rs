@@ -181,8 +181,6 @@ impl<'a> Builder<'a, '_> {
             lines: 0,
             stderr: self.inputs.stderr as u64,
             before_last,
-            owners: 0,
-            owners_len: 0,
         })
     }
 

@@ -5,8 +5,8 @@ use crate::details::{self, EpollItem, InotifyWatch, SocketOption};
 use crate::elf::{PF_R, PF_W, PF_X, PT_LOAD, Phdr};
 use crate::error::ImageError::{self, BadTable};
 use crate::format::{
-    Blob, Lock, NONE, Object, OpenFile, Owner, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Region, file_kind,
-    object_kind, process_flag, region_flag, region_kind, thread_flag,
+    Blob, Evidence, Lock, NONE, Object, OpenFile, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Region,
+    evidence_kind, file_kind, object_kind, process_flag, region_flag, region_kind, thread_flag,
 };
 use crate::plain::Table;
 use crate::read::Image;
@@ -350,17 +350,12 @@ fn descriptors(image: &Image) -> Checked {
     Ok(())
 }
 
-/// Each owner will be written to without another look.
-pub(crate) fn owners(image: &Image, owners: Table<Owner>) -> Checked {
-    for owner in owners.iter() {
-        let can_hold = |region: Region| region.prot & 2 != 0 && region.flags & region_flag::SHARED == 0;
-        need(
-            owner.addr.is_multiple_of(4) && image.region_at(owner.addr).is_some_and(can_hold),
-            "bad image: the owner of a lock is not in memory that can be written",
-        )?;
-        need((owner.thread as usize) < image.threads().len(), "bad image: thread that owns a lock")?;
-    }
-    Ok(())
+/// Evidence is only shown and counted, so where it lies does not matter.
+pub(crate) fn evidence(image: &Image, evidence: Table<Evidence>) -> Checked {
+    evidence.iter().try_for_each(|entry| {
+        let is_known = (evidence_kind::LOCK..=evidence_kind::WORD).contains(&entry.kind);
+        need(is_known && (entry.thread as usize) < image.threads().len(), "bad image: evidence of an id")
+    })
 }
 
 const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;

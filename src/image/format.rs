@@ -8,7 +8,7 @@
 //! phdr_off     Elf64_Phdr[phnum]     [0] PT_NOTE, then PT_LOADs by ascending address
 //! notes_off    the notes             "CKPT"/HEAD first, then the others in any order
 //! data_off     page data             page-aligned; runs of pages without gaps, in file order
-//! sums_off     Tail, u32[], Owner[]   one CRC-32C per chunk of page data, and what the writer saw in it
+//! sums_off     SumsHeader, u32[], Evidence[]   one CRC-32C per chunk of page data, and what the writer saw in it
 //! file_len
 //! ```
 //!
@@ -122,7 +122,7 @@ plain! {
 }
 
 plain! {
-    /// Stands before the sums of the page data, which the owners follow: what is known only when all pages have gone by.
+    /// Stands before the sums of the page data, which the evidence follows: what is known only when all pages have gone by.
     pub struct SumsHeader[24] {
         /// `"CSUM"`.
         pub magic: u32,
@@ -130,27 +130,42 @@ plain! {
         pub crc: u32,
         /// Number of sums.
         pub count: u64,
-        /// Number of [`Owner`]s that mean something, at most [`OWNERS`].
-        pub owners: u64,
+        /// Number of [`Evidence`] entries that mean something, at most [`EVIDENCE`].
+        pub evidence: u64,
     }
 }
 /// [`SumsHeader::magic`].
 pub const SUMS_MAGIC: u32 = u32::from_le_bytes(*b"CSUM");
 
 plain! {
-    /// A word in the process's memory by which a libc's lock names the thread that holds it, or a libc a thread of its own: its low 30 bits are the thread's id at the save. They
-    /// become the new id.
-    pub struct Owner[16] {
-        /// Address of the word, a multiple of 4.
+    /// A place where the process seems to have the id of one of its threads. Nothing is ever written there: it tells a restart that the process may need its old ids.
+    pub struct Evidence[16] {
+        /// Address of the word; zero when none is known.
         pub addr: u64,
-        /// Index in THREADS.
+        /// Index in THREADS of the thread whose id it is.
         pub thread: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// [`evidence_kind`].
+        pub kind: u32,
     }
 }
-/// Room for [`Owner`]s in an image; a process that holds more such locks at once is not saved.
-pub const OWNERS: u64 = 1024;
+/// Room for [`Evidence`] in an image. The search ends when it has a few of each kind: it need not be complete.
+pub const EVIDENCE: u64 = 8;
+
+/// Values of [`Evidence::kind`].
+pub mod evidence_kind {
+    /// A lock that names the thread as its owner, in the process's private memory.
+    pub const LOCK: u32 = 1;
+    /// The same in memory that processes share: shared anonymous memory, a memfd, a file without a name.
+    pub const SHARED_LOCK: u32 = 2;
+    /// An id in a register, or close to the top of the stack, of a thread that was not asleep in the kernel: it may be on its way into a call.
+    pub const REGISTER: u32 = 3;
+    /// A timer that signals the thread (`SIGEV_THREAD_ID`), or the thread by which glibc carries out timers (`SIGEV_THREAD`).
+    pub const TIMER: u32 = 4;
+    /// The search has ended at its bound: what it has not seen may have locks. Only in a process with several threads.
+    pub const UNSEEN: u32 = 5;
+    /// A word that has the value of an id, and may be any other number: weaker than the others.
+    pub const WORD: u32 = 6;
+}
 
 plain! {
     /// What `PR_SET_MM_MAP` takes (`struct prctl_mm_map`, include/uapi/linux/prctl.h), less its pointers.

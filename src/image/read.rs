@@ -8,8 +8,9 @@ use crate::crc::{crc32c, crc32c_append};
 use crate::elf::{self, Ehdr, Phdr};
 use crate::error::ImageError;
 use crate::format::{
-    Blob, CHUNK_MAX, Descriptor, Head, MappedFile, OWNER, OWNERS, Object, ObjectRun, OpenFile, Owner, PAGE,
-    Pending, PosixTimer, Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION, note,
+    Blob, CHUNK_MAX, Descriptor, EVIDENCE, Evidence, Head, MappedFile, OWNER, Object, ObjectRun, OpenFile,
+    PAGE, Pending, PosixTimer, Process, Region, SUMS_MAGIC, SigAction, Span, SumsHeader, Thread, VERSION,
+    note,
 };
 use crate::notes::{Note, NoteIter};
 use crate::plain::{self, Plain, Table, bytes_of};
@@ -267,10 +268,10 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     ///
-    /// [`ImageError::SumsCorrupt`], or that an owner of a lock makes no sense.
+    /// [`ImageError::SumsCorrupt`], or that an entry of the evidence makes no sense.
     pub fn sums<'s>(&self, bytes: &'s [u8]) -> Result<Sums<'s>, ImageError> {
         let sums = Sums::parse(bytes)?;
-        check::owners(self, sums.owners())?;
+        check::evidence(self, sums.evidence())?;
         Ok(sums)
     }
 
@@ -375,7 +376,7 @@ fn notes_crc(notes: &[u8]) -> Option<u32> {
 #[derive(Clone, Copy, Debug)]
 pub struct Sums<'a> {
     sums: Table<'a, u32>,
-    owners: Table<'a, Owner>,
+    evidence: Table<'a, Evidence>,
 }
 
 impl<'a> Sums<'a> {
@@ -388,24 +389,24 @@ impl<'a> Sums<'a> {
         let parse = || {
             let header: SumsHeader = plain::read(bytes, 0)?;
             let tables = bytes.get(size_of::<SumsHeader>()..)?;
-            let split = tables.len().checked_sub(OWNERS as usize * size_of::<Owner>())?;
-            let (sums, owners) = tables.split_at_checked(split)?;
+            let split = tables.len().checked_sub(EVIDENCE as usize * size_of::<Evidence>())?;
+            let (sums, evidence) = tables.split_at_checked(split)?;
             let sums = Table::<u32>::new(sums)?;
             let crc = crc32c(bytes.get(8..)?);
-            let expected =
-                SumsHeader { magic: SUMS_MAGIC, crc, count: sums.len() as u64, owners: header.owners };
-            if header != expected || header.owners > OWNERS {
+            let count = sums.len() as u64;
+            let expected = SumsHeader { magic: SUMS_MAGIC, crc, count, evidence: header.evidence };
+            if header != expected || header.evidence > EVIDENCE {
                 return None;
             }
-            let used = header.owners as usize * size_of::<Owner>();
-            Some(Self { sums, owners: Table::new(owners.get(..used)?)? })
+            let used = header.evidence as usize * size_of::<Evidence>();
+            Some(Self { sums, evidence: Table::new(evidence.get(..used)?)? })
         };
         parse().ok_or(ImageError::SumsCorrupt)
     }
 
-    /// Words by which locks name the threads that hold them.
-    pub fn owners(&self) -> Table<'a, Owner> {
-        self.owners
+    /// Signs that the process knows ids of its threads.
+    pub fn evidence(&self) -> Table<'a, Evidence> {
+        self.evidence
     }
 
     /// CRC-32C of chunk `i`.

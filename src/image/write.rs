@@ -2,7 +2,7 @@
 
 use crate::crc::{crc32c, crc32c_append};
 use crate::elf::{self, Ehdr, Nhdr, Phdr, Shdr};
-use crate::format::{CHUNK, Head, OWNER, OWNERS, Owner, PAGE, SUMS_MAGIC, SumsHeader, VERSION, note};
+use crate::format::{CHUNK, EVIDENCE, Evidence, Head, OWNER, PAGE, SUMS_MAGIC, SumsHeader, VERSION, note};
 use crate::plain::{self, Plain, bytes_of};
 
 /// Where every part of an image lies, all in bytes.
@@ -50,8 +50,8 @@ impl Layout {
         let notes_off = phdr_off + u64::from(phnum) * size_of::<Phdr>() as u64;
         let data_off = notes_off.checked_add(notes_len)?.checked_next_multiple_of(PAGE)?;
         let sums_off = data_off.checked_add(data_len)?;
-        let owners_len = OWNERS * size_of::<Owner>() as u64;
-        let sums_len = size_of::<SumsHeader>() as u64 + data_len.div_ceil(chunk) * 4 + owners_len;
+        let evidence_len = EVIDENCE * size_of::<Evidence>() as u64;
+        let sums_len = size_of::<SumsHeader>() as u64 + data_len.div_ceil(chunk) * 4 + evidence_len;
         let file_len = sums_off.checked_add(sums_len)?;
         i64::try_from(file_len).ok()?; // off_t
         Some(Self {
@@ -148,12 +148,12 @@ impl Layout {
     }
 }
 
-/// The header of the sums and of the table of owners, which stand behind it in the file. `used` of the owners mean something; the rest is zero.
-pub fn sums_header(sums: &[u32], owners: &[Owner], used: u64) -> SumsHeader {
-    let mut header = SumsHeader { magic: SUMS_MAGIC, crc: 0, count: sums.len() as u64, owners: used };
+/// The header of the sums and of the evidence, which stand behind it in the file. `used` entries of the evidence mean something; the rest is zero.
+pub fn sums_header(sums: &[u32], evidence: &[Evidence], used: u64) -> SumsHeader {
+    let mut header = SumsHeader { magic: SUMS_MAGIC, crc: 0, count: sums.len() as u64, evidence: used };
     let counts = bytes_of(&header).get(8..).unwrap_or_default();
     let crc = crc32c_append(crc32c(counts), plain::bytes_of_slice(sums));
-    header.crc = crc32c_append(crc, plain::bytes_of_slice(owners));
+    header.crc = crc32c_append(crc, plain::bytes_of_slice(evidence));
     header
 }
 

@@ -31,8 +31,6 @@ pub enum Failure {
     Command(Errno),
     /// It ended with this wait status.
     CommandFailed(i32),
-    /// More locks are held than an image has room for.
-    Locks,
     /// The helper or the writer got the signal of a fault, at this address of its code.
     Fault(u32, u64),
     /// The image's name is longer than a path can be.
@@ -92,12 +90,7 @@ impl Failure {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Threads(_)
-                | Self::Locks
-                | Self::Descriptor(..)
-                | Self::Thread(..)
-                | Self::Region(..)
-                | Self::Process(_)
+            Self::Threads(_) | Self::Descriptor(..) | Self::Thread(..) | Self::Region(..) | Self::Process(_)
         )
     }
 
@@ -151,11 +144,6 @@ impl Failure {
             Self::CommandFailed(status) => {
                 line.text("the command of CKPT_IMAGE ended by signal ").int(i64::from(status & 0x7f));
                 line.text("; what it has written is no image");
-            }
-            Self::Locks => {
-                line.text(
-                    "the program holds more than 1024 locks that name their owner; save while it holds fewer",
-                );
             }
             Self::Fault(signal, ip) => {
                 line.text("a fault while saving (signal ").dec(u64::from(signal)).text(" at ").hex(ip);

@@ -16,7 +16,7 @@ use crate::timer_threads;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::{PF_W, Phdr};
-use image::format::{CHUNK, OWNERS, Owner, RUN_OBJECT, RUN_PRIVATE, Thread};
+use image::format::{CHUNK, EVIDENCE, Evidence, RUN_OBJECT, RUN_PRIVATE, Thread, evidence_kind};
 use image::owners::{Ids, find};
 use image::plain::{Plain, bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
@@ -88,11 +88,11 @@ fn write_readable(
     let ids = Ids::new(&ids).map(|ids| ids.with_streams(of_musl().is_some()));
     let mut check = Check::new(&data, ids)?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
-    let Check { sums, mut owners, .. } = check;
-    owners.find_ids(snapshot)?;
-    write_all(out, bytes_of(&sums_header(&sums, &owners.table, owners.used as u64)))?;
+    let Check { sums, mut evidence, .. } = check;
+    evidence.find_ids(snapshot);
+    write_all(out, bytes_of(&sums_header(&sums, &evidence.table, evidence.used as u64)))?;
     write_all(out, bytes_of_slice(&sums))?;
-    write_all(out, bytes_of_slice(&owners.table))?;
+    write_all(out, bytes_of_slice(&evidence.table))?;
     Ok(())
 }
 
@@ -340,14 +340,14 @@ fn changing(threads: &[Thread]) -> sys::Result<Growing<Live>> {
     Ok(all)
 }
 
-/// What has to be known of all page data: its sums, and the owners of locks in it.
+/// What has to be known of all page data: its sums, and what in it says that ids matter.
 struct Check<'a> {
     data: &'a Data<'a>,
     ids: Option<Ids<'a>>,
     /// Sum of the present chunk, as far as it has gone by.
     sum: u32,
     sums: Growing<u32>,
-    owners: Owners,
+    evidence: Found,
 }
 
 impl<'a> Check<'a> {
@@ -356,7 +356,7 @@ impl<'a> Check<'a> {
         let mut sums = Growing::<u32>::new();
         let bytes = data.pages.data_len + data.objects.len() as u64;
         sums.spare(bytes.div_ceil(CHUNK) as usize).map_err(Failure::Scratch)?;
-        Ok(Self { data, ids, sum: 0, sums, owners: Owners::new()? })
+        Ok(Self { data, ids, sum: 0, sums, evidence: Found::default() })
     }
 
     /// Looks at the next part.
@@ -366,7 +366,7 @@ impl<'a> Check<'a> {
         // A thread can hold a lock only where it can write; what objects hold is not at this address, and others may see it.
         let can_lock = |load: &Phdr| load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE;
         if let Some(ids) = self.ids.filter(|_| part.load.as_ref().is_some_and(can_lock)) {
-            self.owners.find_in(bytes, self.data.home(part.cut.addr), ids)?;
+            self.evidence.find_in(bytes, self.data.home(part.cut.addr), ids);
         }
         if part.cut.ends_chunk {
             self.sums.push(core::mem::take(&mut self.sum)).map_err(Failure::Scratch)?;
@@ -375,22 +375,26 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The owners of locks that have gone by.
-struct Owners {
-    table: Growing<Owner>,
+/// Evidence that has been found.
+#[derive(Default)]
+struct Found {
+    table: [Evidence; EVIDENCE as usize],
     used: usize,
 }
 
-impl Owners {
-    fn new() -> Result<Self, Failure> {
-        let mut table = Growing::new();
-        table.extend_zeros(OWNERS as usize).map_err(Failure::Scratch)?;
-        Ok(Self { table, used: 0 })
+impl Found {
+    fn add(&mut self, addr: u64, thread: u32, kind: u32) {
+        if let Some(place) = self.table.get_mut(self.used) {
+            *place = Evidence { addr, thread, kind };
+            self.used += 1;
+        }
     }
 
     /// Looks at a piece of page data that belongs at `addr`.
-    fn find_in(&mut self, bytes: &[u8], addr: u64, ids: Ids<'_>) -> Result<(), Failure> {
-        let mut count = self.used;
+    fn find_in(&mut self, bytes: &[u8], addr: u64, ids: Ids<'_>) {
+        if self.used == self.table.len() {
+            return;
+        }
         // A lock may lie across the edge of a piece.
         let beyond = |at: isize| {
             let place = addr.wrapping_add_signed(at as i64);
@@ -398,56 +402,23 @@ impl Owners {
             memory::is_readable(place).then(|| unsafe { (place as *const u64).read_unaligned() })
         };
         find(bytes, ids, beyond, |at, thread| {
-            if let Some(owner) = self.table.get_mut(count) {
-                *owner = Owner { addr: addr.wrapping_add(at as u64), thread, reserved: 0 };
-            }
-            count += 1;
+            self.add(addr.wrapping_add(at as u64), thread, evidence_kind::LOCK);
         });
-        self.count(count)
     }
 
-    /// Forgets what only looked like locks: registers in the threads' frames, side by side.
-    fn forget_registers(&mut self, threads: &[Thread]) {
-        let is_register = |owner: &Owner| {
-            threads
-                .iter()
-                .any(|thread| owner.addr.wrapping_sub(thread.ucontext) < size_of::<UContext>() as u64)
+    /// Forgets what only looked like locks, registers in the threads' frames, side by side; adds what is no lock.
+    fn find_ids(&mut self, snapshot: &Snapshot) {
+        let found = core::mem::take(self);
+        let is_register = |entry: &Evidence| {
+            let in_frame =
+                |thread: &Thread| entry.addr.wrapping_sub(thread.ucontext) < size_of::<UContext>() as u64;
+            snapshot.threads.iter().any(in_frame)
         };
-        let mut kept = 0;
-        for at in 0..self.used {
-            let Some(owner) = self.table.get(at).copied().filter(|owner| !is_register(owner)) else {
-                continue;
-            };
-            if let Some(place) = self.table.get_mut(kept) {
-                *place = owner;
-            }
-            kept += 1;
+        for entry in found.table.iter().take(found.used).filter(|entry| !is_register(entry)) {
+            self.add(entry.addr, entry.thread, entry.kind);
         }
-        for rest in self.table.iter_mut().take(self.used).skip(kept) {
-            *rest = Owner::default();
-        }
-        self.used = kept;
-    }
-
-    /// Adds what is no lock: the id that glibc keeps of its thread for timers, and those that a libc is about to use.
-    fn find_ids(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
-        self.forget_registers(&snapshot.threads);
-        let mut count = self.used;
-        let mut found = |addr, thread| {
-            if let Some(owner) = self.table.get_mut(count) {
-                *owner = Owner { addr, thread, reserved: 0 };
-            }
-            count += 1;
-        };
-        timer_threads::find(snapshot, &mut found);
-        ids_in_use::find(snapshot, &mut found);
-        self.count(count)
-    }
-
-    /// So many were found, if there is room for them.
-    fn count(&mut self, count: usize) -> Result<(), Failure> {
-        self.used = count;
-        if count > self.table.len() { Err(Failure::Locks) } else { Ok(()) }
+        timer_threads::find(snapshot, |addr, thread| self.add(addr, thread, evidence_kind::TIMER));
+        ids_in_use::find(snapshot, |addr, thread| self.add(addr, thread, evidence_kind::REGISTER));
     }
 }
 

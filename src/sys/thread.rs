@@ -137,3 +137,14 @@ pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) {
     // SAFETY: the kernel only looks the address up.
     let _ = unsafe { sc!(futex, word.as_ptr(), 1, count, 0, 0, 0) };
 }
+
+/// Whether the aligned word of four bytes at an address can be written. Nothing changes: FUTEX_WAKE_OP (futex(2)) adds zero to it, in one step with whatever others
+/// do to it.
+pub fn is_writable(addr: u64) -> bool {
+    const WAKE_OP_PRIVATE: u32 = 5 | 128;
+    /// `FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, -1)`: one who waits there is woken only if the word is -1.
+    const ADD_ZERO: u32 = 1 << 28 | 0xfff;
+    let nobody = core::sync::atomic::AtomicU32::new(0);
+    // SAFETY: the kernel reads the word at `addr` and writes back what it has read, or says that it cannot.
+    unsafe { sc!(futex, nobody.as_ptr(), WAKE_OP_PRIVATE, 0, 0, addr, ADD_ZERO) }.is_ok()
+}

@@ -305,7 +305,7 @@ fn a_layout_has_limits() {
     assert_eq!(Layout::new(1, 4, i64::MAX as u64 - 4095), None, "longer than off_t can say");
     let layout = Layout::new(3, 200, 5 * CHUNK + PAGE).unwrap();
     assert_eq!((layout.phdr_off, layout.notes_off, layout.data_off), (64, 64 + 4 * 56, PAGE));
-    assert_eq!(layout.sums_len, 24 + 6 * 4 + 1024 * 16);
+    assert_eq!(layout.sums_len, 24 + 6 * 4 + 8 * 16);
     assert_eq!(layout.file_len, PAGE + 5 * CHUNK + PAGE + layout.sums_len);
 }
 
@@ -331,7 +331,7 @@ fn only_notes_that_begin_with_head_are_sealed() {
 fn an_empty_chunk_list_has_no_sums() {
     let (parts, _, _) = parts_of(&[], &[]);
     let (layout, file) = parts.image();
-    assert_eq!((layout.data_len, layout.sums_len), (0, 24 + 1024 * 16));
+    assert_eq!((layout.data_len, layout.sums_len), (0, 24 + 8 * 16));
     assert!(Sums::parse(&file[layout.sums_off as usize..]).unwrap().is_empty());
     parse(&file).unwrap();
 }

@@ -104,8 +104,7 @@ fn make(image: &Image, [flags, own, group, files]: [u8; FACTS]) -> Option<()> {
         ..Inputs::new(image, &present, layout, vdso)
     };
     let mut plan = plan::make(inputs, &mut arena).ok()?;
-    execute::prepare(&mut plan, image::plain::Table::empty(), &mut arena)
-        .expect("the room that was asked for");
+    execute::prepare(&mut plan, &mut arena).expect("the room that was asked for");
 
     let mut space = Space { spans: BTreeMap::new(), arena: block_at..block_at + room as u64 };
     for mapping in present.mappings() {

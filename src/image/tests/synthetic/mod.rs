@@ -28,7 +28,7 @@ pub struct Parts {
     pub timers: Vec<PosixTimer>,
     pub files: Vec<MappedFile>,
     pub guards: Vec<Span>,
-    pub owners: Vec<Owner>,
+    pub evidence: Vec<Evidence>,
     pub bytes: Vec<u8>,
     /// Notes behind ours: owner, type, contents.
     pub more: Vec<(&'static [u8], u32, Vec<u8>)>,
@@ -283,11 +283,11 @@ impl Parts {
         file.extend(&self.data);
         assert_eq!(layout.sums_off, file.len() as u64);
         let sums: Vec<u32> = self.data.chunks(CHUNK as usize).map(crc32c).collect();
-        let mut owners = self.owners.clone();
-        owners.resize(OWNERS as usize, Owner::default());
-        file.extend(bytes_of(&sums_header(&sums, &owners, self.owners.len() as u64)));
+        let mut evidence = self.evidence.clone();
+        evidence.resize(EVIDENCE as usize, Evidence::default());
+        file.extend(bytes_of(&sums_header(&sums, &evidence, self.evidence.len() as u64)));
         file.extend(bytes_of_slice(&sums));
-        file.extend(bytes_of_slice(&owners));
+        file.extend(bytes_of_slice(&evidence));
         assert_eq!(layout.file_len, file.len() as u64);
         (layout, file)
     }
