@@ -56,6 +56,8 @@ pub enum Command {
     Completions(Completions),
     #[command(hide = true)]
     Manual(Manual),
+    #[command(hide = true)]
+    Ask(Ask),
 }
 
 /// Run a program so that it can be saved
@@ -291,4 +293,10 @@ pub struct Completions {
 #[derive(Debug, Args)]
 pub struct Manual {
     pub dir: PathBuf,
+}
+
+/// What `ckpt save` starts to ask a program of somebody else, or in a container
+#[derive(Debug, Args)]
+pub struct Ask {
+    pub places: Vec<String>,
 }

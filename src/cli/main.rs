@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod args;
+mod asker;
 mod diff;
 mod doctor;
 mod exit;
@@ -16,7 +17,6 @@ mod gdb;
 mod ls;
 mod manual;
 mod names;
-mod namespace;
 mod opened;
 mod output;
 mod pages;
@@ -92,5 +92,6 @@ fn dispatch(cli: &Cli, out: &mut output::Output) -> exit::Result<Code> {
         Command::Gdb(args) => gdb::run(args),
         Command::Completions(args) => manual::completions(args, out).map(done),
         Command::Manual(args) => manual::pages(args).map(done),
+        Command::Ask(args) => asker::run(args),
     }
 }

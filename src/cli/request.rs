@@ -1,15 +1,18 @@
 //! Asking a target for a save or a check, and hearing what comes of it: docs/protocol.md.
 
+use crate::asker::Asker;
 use crate::exit::{Code, Failure, Result};
-use crate::namespace;
 use crate::report::{Line, Lines};
 use crate::signal;
 use crate::target::{Status, Target};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Gid, Uid, pipe2, read, setgroups, setresgid, setresuid};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{pipe2, read};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What is wanted.
@@ -34,8 +37,9 @@ pub struct Request<'a> {
     target: &'a Target,
     kind: Kind,
     from: OwnedFd,
-    /// Our write end; closed when the target has its own.
-    to: Option<OwnedFd>,
+    /// Whoever sends it, with the write end of the pipe; closed when the target has its own.
+    to: Option<Asker>,
+    nonce: u32,
     lines: Lines,
     ready: std::vec::IntoIter<Line>,
     sent: Instant,
@@ -47,15 +51,15 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Sends it. The target has until `deadline` to begin.
     pub fn send(target: &'a Target, kind: Kind, patience: Option<Duration>) -> Result<Self> {
-        namespace::enter(target)?;
-        become_like(target)?;
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let (from, to) = pipe2(flags).map_err(|errno| Failure::call("pipe", errno))?;
+        let (nonce, file) = nonce().map_err(|e| Failure::new(Code::Io, format!("a nonce: {e}")))?;
         let mut request = Self {
             target,
             kind,
             from,
-            to: Some(to),
+            to: Some(Asker::new(target, to, file)?),
+            nonce,
             lines: Lines::default(),
             ready: vec![].into_iter(),
             sent: Instant::now(),
@@ -67,9 +71,10 @@ impl<'a> Request<'a> {
     }
 
     fn signal(&mut self) -> Result<()> {
-        let Some(to) = &self.to else { return Ok(()) };
-        queue(self.target, self.kind, to.as_raw_fd()).map_err(|errno| match errno {
-            Errno::ESRCH => self.died(),
+        let Some(to) = &mut self.to else { return Ok(()) };
+        let sent = to.send(self.target, self.kind, self.nonce)?;
+        sent.map_err(|errno| match errno {
+            Errno::ESRCH => self.target.ended(),
             Errno::EPERM => Failure::new(
                 Code::Permission,
                 format!("process {}: may not be signalled; ask as its user or as root", self.target.pid),
@@ -131,7 +136,7 @@ impl<'a> Request<'a> {
                 self.ready = self.lines.push(&buf[..len]).into_iter();
                 Ok(())
             }
-            Err(Errno::EAGAIN) if gone => Err(self.died()),
+            Err(Errno::EAGAIN) if gone => Err(self.target.ended()),
             Err(Errno::EAGAIN | Errno::EINTR) if accepted => Ok(()),
             Err(Errno::EAGAIN | Errno::EINTR) => self.look(),
             Err(errno) => Err(Failure::call("reading the report", errno)),
@@ -140,7 +145,7 @@ impl<'a> Request<'a> {
 
     /// Looks at a target that has not answered yet: sends the request again if it was lost, and gives up when the time is over.
     fn look(&mut self) -> Result<()> {
-        let status = Status::of(self.target.pid).map_err(|_| self.died())?;
+        let status = self.target.status()?;
         let pending = Status::has(status.pending, self.target.signal);
         let saving = status.blocked & ALL == ALL;
         if !pending && !saving && self.sent.elapsed() > LOST {
@@ -176,11 +181,6 @@ impl<'a> Request<'a> {
             ),
         ))
     }
-
-    fn died(&self) -> Failure {
-        let text = format!("process {} ({}): ended before it was saved", self.target.pid, self.target.name);
-        Failure::new(Code::Died, text)
-    }
 }
 
 /// What libckpt.so blocks during a save: everything but KILL, STOP, and the two signals of glibc, which may hide.
@@ -188,18 +188,28 @@ const ALL: u64 = !(1 << 8 | 1 << 18 | 1 << 31 | 1 << 32);
 /// `CKPT`, in the upper half of the signal's value.
 const MAGIC: u64 = 0x5450_4b43 << 32;
 
-/// The value that goes with the signal.
-fn value(kind: Kind, fd: i32) -> u64 {
-    MAGIC | u64::from(kind as u8) << 24 | fd as u64 & 0xff_ffff
+/// A number that nobody knows, and a file with it: the target writes to no pipe that has none beside it.
+fn nonce() -> io::Result<(u32, OwnedFd)> {
+    let mut bytes = [0; 4];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut file = File::from(memfd_create(c"ckpt-request", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(b"CKPT")?;
+    file.write_all(&bytes)?;
+    Ok((u32::from_le_bytes(bytes), file.into()))
 }
 
-/// Queues the signal with the request in it.
-fn queue(target: &Target, kind: Kind, fd: i32) -> nix::Result<()> {
+/// The value that goes with the signal.
+pub fn value(kind: u8, fd: i32) -> u64 {
+    MAGIC | u64::from(kind) << 24 | fd as u64 & 0xff_ffff
+}
+
+/// Queues the signal with the request in it. `pid` is this process, as the target's namespace has it.
+pub fn queue(pidfd: i32, signal: u32, pid: u32, value: u64, nonce: u32) -> nix::Result<()> {
     /// `siginfo_t` of rt_sigqueueinfo(2): the fields of SI_QUEUE.
     #[repr(C)]
     struct Info {
         signo: i32,
-        errno: i32,
+        errno: u32,
         code: i32,
         pad: i32,
         pid: i32,
@@ -209,93 +219,20 @@ fn queue(target: &Target, kind: Kind, fd: i32) -> nix::Result<()> {
     }
     const _: () = assert!(size_of::<Info>() == 128);
     let info = Info {
-        signo: target.signal as i32,
-        errno: 0,
+        signo: signal as i32,
+        errno: nonce,
         code: libc::SI_QUEUE,
         pad: 0,
-        pid: std::process::id() as i32,
-        uid: Uid::current().as_raw(),
-        value: value(kind, fd),
+        pid: pid as i32,
+        // The kernel believes it, and so nobody else does.
+        uid: 0,
+        value,
         rest: [0; 12],
     };
     // SAFETY: `info` is a whole siginfo_t, which the kernel copies.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            target.pidfd.as_raw_fd(),
-            target.signal as i32,
-            &raw const info,
-            0,
-        )
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal as i32, &raw const info, 0) };
     Errno::result(result).map(drop)
-}
-
-/// Takes on the user, the group and at most the capabilities of the target: it opens our pipe by `/proc`, and may only do that when we are no
-/// more than it is (ptrace(2), "Ptrace access mode checking").
-pub fn become_like(target: &Target) -> Result<()> {
-    let read = |pid: &dyn std::fmt::Display| {
-        Status::of(pid).map_err(|e| Failure::new(Code::NoProcess, format!("process {}: {e}", target.pid)))
-    };
-    let (theirs, ours) = (read(&target.pid)?, read(&"self")?);
-    let [uid, euid, ..] = theirs.uids;
-    let [gid, egid, ..] = theirs.gids;
-    let somebody_else = |errno| {
-        let text = format!(
-            "process {} ({}): runs as uid {euid}, gid {egid}; ask as that user and group, or as root: {errno}",
-            target.pid, target.name
-        );
-        Failure::new(Code::Permission, text)
-    };
-    let changes = theirs.uids != ours.uids || theirs.gids != ours.gids;
-    if changes {
-        let id = |id| (Uid::from_raw(id), Gid::from_raw(id));
-        if Uid::effective().is_root() {
-            setgroups(&[]).map_err(somebody_else)?;
-        }
-        setresgid(id(gid).1, id(egid).1, id(egid).1).map_err(somebody_else)?;
-        setresuid(id(uid).0, id(euid).0, id(euid).0).map_err(somebody_else)?;
-    }
-    if ours.capabilities & !theirs.capabilities != 0 {
-        drop_capabilities(theirs.capabilities).map_err(|errno| Failure::call("capset", errno))?;
-    }
-    // Another user id takes it away.
-    // SAFETY: prctl(PR_SET_DUMPABLE) takes a number.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
-        .map_err(|errno| Failure::call("prctl", errno))?;
-    Ok(())
-}
-
-/// Keeps of the capabilities only those in `kept` (capset(2)).
-fn drop_capabilities(kept: u64) -> nix::Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    #[derive(Clone, Copy, Default)]
-    #[repr(C)]
-    struct Data {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    /// `_LINUX_CAPABILITY_VERSION_3`.
-    const VERSION: u32 = 0x2008_0522;
-    let header = Header { version: VERSION, pid: 0 };
-    let mut data = [Data::default(); 2];
-    // SAFETY: version 3 takes a header and two structs, which the kernel fills.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
-    for (half, shift) in data.iter_mut().zip([0, 32]) {
-        let kept = (kept >> shift) as u32;
-        *half = Data {
-            effective: half.effective & kept,
-            permitted: half.permitted & kept,
-            inheritable: half.inheritable & kept,
-        };
-    }
-    // SAFETY: as above; the kernel reads them.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
 #[cfg(test)]
@@ -304,8 +241,8 @@ mod tests {
 
     #[test]
     fn the_value_is_that_of_the_protocol() {
-        assert_eq!(value(Kind::Save, 5), 0x5450_4b43_0000_0005);
-        assert_eq!(value(Kind::SaveAndEnd, 0x12_3456), 0x5450_4b43_0212_3456);
-        assert_eq!(&value(Kind::Check, 0).to_le_bytes()[4..], b"CKPT");
+        assert_eq!(value(Kind::Save as u8, 5), 0x5450_4b43_0000_0005);
+        assert_eq!(value(Kind::SaveAndEnd as u8, 0x12_3456), 0x5450_4b43_0212_3456);
+        assert_eq!(&value(Kind::Check as u8, 0).to_le_bytes()[4..], b"CKPT");
     }
 }

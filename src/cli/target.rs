@@ -6,10 +6,11 @@ use crate::text::{shown, shown_bytes};
 use image::fields::find;
 use image::stat::Stat;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,8 +42,6 @@ pub struct Status {
     pub blocked: u64,
     /// Signals that have a handler.
     pub caught: u64,
-    /// Number of PID namespaces that it has an id in, as far as ours sees them: 1 outside of containers.
-    pub depth: usize,
     /// Effective capabilities.
     pub capabilities: u64,
     /// The strict mode of seccomp(2): a process may only read, write and end.
@@ -55,7 +54,8 @@ impl Status {
         Ok(Self::parse(&fs::read(format!("/proc/{pid}/status"))?))
     }
 
-    fn parse(text: &[u8]) -> Self {
+    /// Reads its text.
+    pub fn parse(text: &[u8]) -> Self {
         let word =
             |name: &[u8]| find(text, name).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("");
         let mask = |name| u64::from_str_radix(word(name).trim(), 16).unwrap_or(0);
@@ -73,7 +73,6 @@ impl Status {
             pending: mask(b"SigPnd:") | mask(b"ShdPnd:"),
             blocked: mask(b"SigBlk:"),
             caught: mask(b"SigCgt:"),
-            depth: word(b"NSpid:").split_whitespace().count(),
             capabilities: mask(b"CapEff:"),
             strict: word(b"Seccomp:").trim() == "1",
         }
@@ -140,7 +139,30 @@ impl Target {
                 ),
             ));
         }
-        Ok(Self { pid, pidfd, name, signal })
+        let target = Self { pid, pidfd, name, signal };
+        // What was read by its number was its own.
+        if target.lives() { Ok(target) } else { Err(target.ended()) }
+    }
+
+    /// Whether it has not ended: then its number is still its own.
+    pub fn lives(&self) -> bool {
+        poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0)
+    }
+
+    /// The line for one that has ended.
+    pub fn ended(&self) -> Failure {
+        let text = format!("process {} ({}): ended before it was saved", self.pid, self.name);
+        Failure::new(Code::Died, text)
+    }
+
+    /// Its directory in our `/proc`.
+    pub fn folder(&self) -> String {
+        format!("/proc/{}", self.pid)
+    }
+
+    /// Its present status.
+    pub fn status(&self) -> Result<Status> {
+        Status::of(self.pid).map_err(|_| self.ended())
     }
 }
 
@@ -278,7 +300,6 @@ mod tests {
         assert_eq!(status.state, b'T');
         assert_eq!(status.uids, [1000, 1001, 1002, 1003]);
         assert_eq!(status.gids, [5; 4]);
-        assert_eq!(status.depth, 2);
         assert_eq!(status.pending, 0x801);
         assert_eq!(status.capabilities, 0x1ff_ffff_ffff);
         assert!(Status::has(status.caught, 12) && !Status::has(status.caught, 11));

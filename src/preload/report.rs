@@ -62,6 +62,7 @@ pub enum Request {
 struct Listener {
     pid: u32,
     fd: u32,
+    nonce: u32,
     request: Request,
 }
 
@@ -70,7 +71,7 @@ fn listener(info: &Info) -> Option<Listener> {
     const SI_QUEUE: i32 = -1;
     const MARK: u64 = u32::from_le_bytes(*b"CKPT") as u64;
     let word = |at: usize| image::plain::read::<u32>(info, at);
-    let (code, pid) = (word(8)?, word(16)?);
+    let (nonce, code, pid) = (word(4)?, word(8)?, word(16)?);
     let value = image::plain::read::<u64>(info, 24)?;
     let request = match value >> 24 & 0xff {
         0 => Request::Save,
@@ -79,7 +80,7 @@ fn listener(info: &Info) -> Option<Listener> {
         _ => return None,
     };
     let is_request = code as i32 == SI_QUEUE && pid != 0 && value >> 32 == MARK;
-    is_request.then_some(Listener { pid, fd: value as u32 & 0xff_ffff, request })
+    is_request.then_some(Listener { pid, fd: value as u32 & 0xff_ffff, nonce, request })
 }
 
 /// What the signal asks for.
@@ -257,16 +258,30 @@ impl Report {
 }
 
 /// Opens the requester's pipe, both ends: so a write neither waits nor raises SIGPIPE.
+///
+/// The kernel lets whoever may signal write any process id into a request. So the file behind the pipe must hold the nonce that came with it: nobody can put
+/// that beside a pipe of another process.
 fn open(listener: Listener) -> Option<i32> {
-    const S_IFMT: u32 = 0o170_000;
     const S_IFIFO: u32 = 0o010_000;
+    const S_IFREG: u32 = 0o100_000;
+    let file = open_if(listener.pid, listener.fd + 1, S_IFREG, open_flag::RDONLY)?;
+    let mut text = [0; 8];
+    let read = fd::read_at(file, &mut text, 0);
+    let _ = fd::close(file);
+    let [a, b, c, d, nonce @ ..] = text;
+    let is_theirs = read == Ok(8) && [a, b, c, d] == *b"CKPT" && u32::from_le_bytes(nonce) == listener.nonce;
+    if is_theirs { open_if(listener.pid, listener.fd, S_IFIFO, open_flag::RDWR) } else { None }
+}
+
+/// Opens a descriptor of another process if it is of a type of `st_mode`: opening may do something if it is not.
+fn open_if(pid: u32, number: u32, wanted: u32, access: u32) -> Option<i32> {
+    const S_IFMT: u32 = 0o170_000;
     let mut path = Line::<64>::new();
-    path.text("/proc/").dec(u64::from(listener.pid)).text("/fd/").dec(u64::from(listener.fd)).text("\0");
-    // Looked at before it is opened: opening may do something if it is not a pipe.
+    path.text("/proc/").dec(u64::from(pid)).text("/fd/").dec(u64::from(number)).text("\0");
     let stat = fd::stat_at(fd::AT_FDCWD, path.as_bytes(), true).ok()?;
-    if stat.mode & S_IFMT != S_IFIFO {
+    if stat.mode & S_IFMT != wanted {
         return None;
     }
-    let flags = open_flag::RDWR | open_flag::NONBLOCK | open_flag::CLOEXEC;
+    let flags = access | open_flag::NONBLOCK | open_flag::CLOEXEC;
     fd::open_at(fd::AT_FDCWD, path.as_bytes(), flags, 0).ok()
 }

@@ -37,6 +37,7 @@ const NOT_MESSAGES: &[&str] = &[
     "seccomp notify",
     // Reasons for lints, and help.
     "there is one, on the stack: nothing here allocates",
+    "the target opens it",
     "usage: myrestart",
     // What is said when all is well.
     ": all checksums are right (",

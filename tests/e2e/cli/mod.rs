@@ -10,6 +10,7 @@ mod package;
 mod pages;
 mod run;
 mod save;
+mod security;
 
 use harness::{Artifact, Image, Place, Process, Program, User};
 use std::ffi::OsStr;
