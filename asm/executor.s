@@ -8,7 +8,6 @@
 # Registers while it runs:
 #   r12   the Record of this thread
 #   r13   the present Op
-#   ebx   how often it may still be tried
 #   rax   number, then result of the system call
 #   rdi rsi rdx r10 r8 r9   arguments
 #   rcx r11                 lost in the system call
@@ -26,11 +25,14 @@ ckpt_executor:
         .cfi_startproc
         .cfi_undefined rip                      # there is nothing to return to
         mov     r12, rdi                        # the record
-        mov     r13, [r12 + {RECORD_OPS}]       # the first op
+        mov     rax, [r12 + {RECORD_OUTSIDE}]
+        test    rax, rax
+        jz      10f                             # the main thread: nobody waits for it
+        lock dec dword ptr [rax]                # one thread less in the code of the restarter
+10:     mov     r13, [r12 + {RECORD_OPS}]       # the first op
 2:      cmp     r13, [r12 + {RECORD_END}]
         je      6f                              # all done: become the thread
-        mov     ebx, {CHILD_TRIES}
-8:      cmp     byte ptr [r13 + {OP_CHECK}], {CHECK_LAST}
+        cmp     byte ptr [r13 + {OP_CHECK}], {CHECK_LAST}
         jne     20f
         mov     rax, [r12 + {RECORD_BEFORE_LAST}]
         lock dec dword ptr [rax]                # one less of those that have not come here
@@ -42,12 +44,14 @@ ckpt_executor:
         mov     r10, [r13 + {OP_ARGS} + 24]
         mov     r8, [r13 + {OP_ARGS} + 32]
         mov     r9, [r13 + {OP_ARGS} + 40]
-        syscall                                 # a thread that clone3 made goes on here too, with rax = 0
+        syscall
         movzx   ecx, byte ptr [r13 + {OP_CHECK}]
         cmp     ecx, {CHECK_ANY}
         je      3f                              # no matter what it returned
         cmp     ecx, {CHECK_LAST}
         je      3f                              # the same
+        cmp     ecx, {CHECK_UNTIL}
+        je      8f
         cmp     ecx, {CHECK_EXACT}
         jne     4f
         cmp     rax, [r13 + {OP_EXPECT}]
@@ -56,22 +60,15 @@ ckpt_executor:
         jmp     2b
 
 4:      cmp     rax, -4095                      # -4095 to -1, as unsigned numbers the highest, are errors
-        jae     9f
-        cmp     ecx, {CHECK_CHILD}
-        jne     3b                              # success is enough
-        test    rax, rax
-        jnz     3b                              # the parent: the child has this number
-        mov     r12, [r13 + {OP_EXPECT}]        # the child: its own record
-        mov     r13, [r12 + {RECORD_OPS}]       # and its first op
-        jmp     2b
+        jae     5f
+        jmp     3b                              # success is enough
 
-# The id that a thread is to have stays in use for some microseconds after the thread that had it is gone for all to see.
-9:      cmp     ecx, {CHECK_CHILD}
-        jne     5f
-        cmp     rax, -{EEXIST}
-        jne     5f
-        dec     ebx
-        jnz     8b                              # once more
+# A wait: over when the word at its first argument is another than its third, whatever woke the thread.
+8:      mov     rax, [r13 + {OP_ARGS}]
+        mov     eax, dword ptr [rax]
+        cmp     eax, dword ptr [r13 + {OP_ARGS} + 16]
+        je      20b
+        jmp     3b
 
 # An op failed. Its line ends in four digits for the number of the error, and a newline.
 # At this point rax is the result, r13 the op.

@@ -1,6 +1,7 @@
 //! Carries out the plan: the early ops here, the late ones in `asm/executor.s`.
 
 use crate::arena::Arena;
+use crate::crew::Crew;
 use crate::exit::{Code, Failure, Result};
 use crate::load::Loader;
 use crate::op::{Check, Op};
@@ -15,6 +16,8 @@ use sys::Sysno;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
+    /// Address of a count, of 32 bits, of the threads that have not come here yet; zero for the main thread.
+    pub outside: u64,
     /// Address of the first [`Op`].
     pub ops: u64,
     /// Behind the last one.
@@ -43,10 +46,6 @@ pub struct Record {
 
 /// Room for the text of a [`FailureLine`].
 const TEXT: usize = 188;
-/// How often the executor tries to start a thread whose id is in use: about a second.
-const CHILD_TRIES: u32 = 50_000;
-/// `EEXIST` of errno(3), for the executor.
-const EEXIST: i32 = 17;
 /// No system call has this number.
 const NO_CALL: u16 = u16::MAX;
 
@@ -62,6 +61,7 @@ pub struct FailureLine {
 
 global_asm!(
     include_str!("../asm/executor.s"),
+    RECORD_OUTSIDE = const offset_of!(Record, outside),
     RECORD_OPS = const offset_of!(Record, ops),
     RECORD_END = const offset_of!(Record, end),
     RECORD_CONTEXT = const offset_of!(Record, context),
@@ -89,10 +89,8 @@ global_asm!(
     OP_SIZE = const size_of::<Op>(),
     CHECK_EXACT = const Check::Exact as u8,
     CHECK_ANY = const Check::Any as u8,
-    CHECK_CHILD = const Check::Child as u8,
+    CHECK_UNTIL = const Check::Until as u8,
     CHECK_LAST = const Check::Last as u8,
-    CHILD_TRIES = const CHILD_TRIES,
-    EEXIST = const EEXIST,
     LINE_LEN = const offset_of!(FailureLine, len),
     LINE_TEXT = const offset_of!(FailureLine, text),
     LINE_SIZE = const size_of::<FailureLine>(),
@@ -237,10 +235,12 @@ fn failure_line(op: &Op, of_thread: bool, text: &mut print::Text) -> FailureLine
 /// # Safety
 ///
 /// The early ops were carried out, the last of which made the executor's copy at `executor`; and [`prepare`] was called.
-pub unsafe fn late(plan: &Plan, executor: u64) -> Failure<'static> {
+pub unsafe fn late(plan: &Plan, executor: u64, crew: Crew) -> Failure<'static> {
     let Some(record) = plan.records.as_slice().first() else {
         return Failure::new(Code::Internal, b"", "the image has no thread", "");
     };
+    // SAFETY: the executor's code is there, and so are the records, one for each thread, in the hole.
+    unsafe { crew.release(executor, core::ptr::from_ref(record) as u64) };
     // SAFETY: the code is position-independent, and has the signature of the symbol that it was copied from.
     let executor: unsafe extern "C" fn(*const Record) -> ! =
         unsafe { core::mem::transmute(executor as *const ()) };

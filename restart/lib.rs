@@ -4,6 +4,7 @@
 //! options    the command line
 //! probe      opens the image, looks at this process: everything that can be refused is refused here
 //! keep       --pid=keep: a child that gets the old id, and what stays in its parent
+//! crew       the other threads, which wait until they are needed
 //! plan       image + facts -> an array of system calls; pure
 //! execute    carries the plan out: early ops in Rust (pages by load.rs), late ops in asm/executor.s
 //! print      the plan in strace's notation
@@ -18,6 +19,7 @@
 extern crate std;
 
 pub mod arena;
+pub mod crew;
 pub mod execute;
 pub mod exit;
 pub mod files;

@@ -12,11 +12,15 @@ pub enum Check {
     Success = 1,
     /// Anything: the process is whole enough without it.
     Any = 2,
-    /// clone3(2): the parent gets a thread id, the child goes on with the [`crate::execute::Record`] at [`Op::expect`].
-    Child = 3,
+    /// futex(2) FUTEX_WAIT: made again until the word at the first argument is another than the third.
+    Until = 3,
     /// Made by the thread that comes to it last, and not by the others; then anything, as [`Check::Any`].
     Last = 4,
 }
+
+/// Operations of futex(2) (include/uapi/linux/futex.h).
+const FUTEX_WAIT_PRIVATE: u64 = 128;
+const FUTEX_WAKE_OP_PRIVATE: u64 = 5 | 128;
 
 /// What [`Op::nr`] is when no system call is made, but bytes are copied: to `args[0]`, from `args[1]`, as many as `args[2]`.
 pub const COPY: u16 = u16::MAX;
@@ -69,9 +73,17 @@ impl Op {
         Self { check: Check::Last, ..Self::exact(nr, args, 0) }
     }
 
-    /// Makes call clone3(2), whose child goes on with the record at `record`.
-    pub fn child(args: u64, len: u64, record: u64) -> Self {
-        Self { check: Check::Child, ..Self::exact(Sysno::clone3, [args, len], record) }
+    /// Sleeps while the 32 bits at `word` are zero: until another thread has made [`Op::wake`].
+    pub fn sleep(word: u64) -> Self {
+        Self { check: Check::Until, ..Self::exact(Sysno::futex, [word, FUTEX_WAIT_PRIVATE, 0, 0], 0) }
+    }
+
+    /// Sets the 32 bits at `word` to one, and wakes all that sleep there.
+    pub fn wake(word: u64) -> Self {
+        /// Operation "set" in bits 28 to 31, its argument, one, in bits 12 to 23; the comparison, equal to zero, wakes one more.
+        const SET_ONE: u64 = 1 << 12;
+        const ALL: u64 = i32::MAX as u64;
+        Self::success(Sysno::futex, [word, FUTEX_WAKE_OP_PRIVATE, ALL, 0, word, SET_ONE], 0)
     }
 
     /// Copies bytes.
@@ -83,7 +95,7 @@ impl Op {
     pub fn accepts(&self, result: sys::Result<usize>) -> bool {
         match (self.check, result) {
             (Check::Exact, Ok(value)) => value as u64 == self.expect,
-            (Check::Success | Check::Child, Ok(_)) | (Check::Any | Check::Last, _) => true,
+            (Check::Success, Ok(_)) | (Check::Any | Check::Last | Check::Until, _) => true,
             (_, Err(_)) => false,
         }
     }

@@ -3,7 +3,7 @@
 //! Two things are told in another way, since they are not known beforehand or would fill the page: structs are `{...}`, and of a
 //! buffer that is read into its address is shown, where strace shows what was read.
 
-use crate::op::{COPY, Op};
+use crate::op::{COPY, Check, Op};
 use core::ffi::CStr;
 use sys::Sysno;
 use sys::fd::IoVec;
@@ -53,6 +53,8 @@ enum Arg {
     Array,
     /// Priority of ioprio_set(2).
     IoPriority,
+    /// What FUTEX_WAKE_OP does: sets a word.
+    WakeOp,
 }
 use Arg::*;
 
@@ -95,6 +97,7 @@ const OPEN: &[(u64, &str)] = &[
 /// `O_CREAT`: open(2) has a fourth argument.
 const CREAT: u64 = 0o100;
 const DUP_FLAGS: Arg = Bits(&[(0o2_000_000, "O_CLOEXEC")], "0", "O_???");
+const FUTEX: Arg = One(&[(128, "FUTEX_WAIT_PRIVATE"), (133, "FUTEX_WAKE_OP_PRIVATE")], "FUTEX_???");
 const WHENCE: Arg = One(&[(0, "SEEK_SET"), (1, "SEEK_CUR"), (2, "SEEK_END")], "SEEK_???");
 const MREMAP: Arg = Bits(&[(1, "MREMAP_MAYMOVE"), (2, "MREMAP_FIXED")], "0", "MREMAP_???");
 const MLOCK: Arg = Bits(&[(1, "MLOCK_ONFAULT")], "0", "MLOCK_???");
@@ -180,7 +183,7 @@ const PRCTL: &[(u64, &str, usize, Arg)] = &[
 ];
 
 /// The arguments of a call, as far as the plan uses it.
-fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
+fn arguments(nr: Sysno, op: &Op) -> Option<&'static [Arg]> {
     Some(match nr {
         Sysno::mmap => &[Addr, Dec, PROT, MapFlags, Int, Hex],
         Sysno::munmap => &[Addr, Dec],
@@ -213,7 +216,6 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::timer_create => &[CLOCK, Struct, Array],
         Sysno::timer_settime => &[Int, Int, Struct, Struct],
         Sysno::timer_getoverrun | Sysno::timer_delete => &[Int],
-        Sysno::process_vm_writev => &[Int, Array, Dec, Array, Dec, Dec],
         Sysno::setpriority => &[One(&[(0, "PRIO_PROCESS")], "PRIO_???"), Int, Int],
         Sysno::sched_setaffinity => &[Int, Dec, Array],
         Sysno::sched_setattr => &[Int, Struct, Int],
@@ -223,7 +225,8 @@ fn arguments(nr: Sysno) -> Option<&'static [Arg]> {
         Sysno::set_tid_address => &[Addr],
         Sysno::set_robust_list => &[Addr, Dec],
         Sysno::rseq => &[Addr, Hex, Int, Hex],
-        Sysno::clone3 => &[Struct, Dec],
+        Sysno::futex if op.check == Check::Until => &[Addr, FUTEX, Int, Addr],
+        Sysno::futex => &[Addr, FUTEX, Dec, Dec, Addr, WakeOp],
         _ => return None,
     })
 }
@@ -241,7 +244,7 @@ pub fn call(op: &Op, line: &mut Text) {
         return;
     }
     line.truncate(line.as_bytes().len() - nr.name().len() - 1);
-    let Some(kinds) = arguments(nr) else {
+    let Some(kinds) = arguments(nr, op) else {
         // strace 6.1 knows no later calls than those of Linux 6.1; it shows all six arguments of others.
         line.text("syscall_").hex(op.nr.into()).text("(");
         separated(line, op.args, |line, arg| {
@@ -343,6 +346,10 @@ fn argument(kind: Arg, arg: u64, next: u64, op: &Op, line: &mut Text) {
             }
         },
         Persona => persona(arg, line),
+        WakeOp => {
+            line.text("FUTEX_OP_SET<<28|").hex(arg >> 12 & 0xfff).text("<<12|FUTEX_OP_CMP_EQ<<24|");
+            line.hex(arg & 0xfff);
+        }
         IoPriority => {
             const CLASSES: &[(u64, &str)] = &[
                 (0, "IOPRIO_CLASS_NONE"),

@@ -6,6 +6,7 @@ use crate::files::{Own, out_of_the_way};
 use crate::load::Loader;
 use crate::plan::clocks::Ahead;
 use crate::plan::{Backing, SavedVdso};
+use core::ffi::CStr;
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Head, Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
@@ -481,7 +482,7 @@ pub fn make_room_for_stack() -> Result<'static, ()> {
 /// # Errors
 ///
 /// [`Code::Limit`] where the process had a number that cannot be had here.
-pub fn make_room_for_descriptors(image: &Image) -> Result<'static, ()> {
+pub fn make_room_for_descriptors(image: &Image, fd: i32) -> Result<'static, ()> {
     /// Standard error, and what the plan uses for a moment.
     const SPARE: usize = 8;
     let wanted = image.descriptors().iter().map(|descriptor| u64::from(descriptor.number) + 1).max();
@@ -490,16 +491,25 @@ pub fn make_room_for_descriptors(image: &Image) -> Result<'static, ()> {
     let [soft, hard] = sys::process::limit(sys::process::NOFILE).unwrap_or([u64::MAX; 2]);
     let room = wanted + held as u64;
     if room <= soft || room > hard && sys::process::set_limit(sys::process::NOFILE, [room, room]).is_ok() {
+        grow_table(wanted, fd);
         return Ok(());
     }
     // What is held for a moment may fit below the process's numbers.
     let most = room.min(hard);
     if wanted <= hard && (most <= soft || sys::process::set_limit(sys::process::NOFILE, [most, hard]).is_ok())
     {
+        grow_table(wanted, fd);
         return Ok(());
     }
     let cause = "the process had a descriptor with a number above the hard limit here";
     Err(Failure::new(Code::Limit, b"RLIMIT_NOFILE", cause, "raise it (ulimit -Hn)"))
+}
+
+/// Makes the table of descriptors as large as it will have to be: where threads share it, the kernel waits for a grace period each time that it grows.
+fn grow_table(wanted: u64, fd: i32) {
+    if let Ok(high) = sys::fd::control(fd, fcntl::DUPFD_CLOEXEC, wanted.saturating_sub(1) as usize) {
+        let _ = sys::fd::close(high as i32);
+    }
 }
 
 /// A descriptor of standard error that the process's do not replace, for the line of a failure; 2 where there is none to be had.
@@ -535,11 +545,20 @@ fn proc_file<T>(path: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T
 }
 
 /// The contents of a small file of `/proc`.
-fn proc_text<'t>(path: &[u8], text: &'t mut [u8]) -> Option<&'t [u8]> {
+pub fn proc_text<'t>(path: &[u8], text: &'t mut [u8]) -> Option<&'t [u8]> {
     let from = sys::fd::open_at(AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).ok()?;
     let len = sys::fd::read(from, text);
     let _ = sys::fd::close(from);
     text.get(..len.ok()?)
+}
+
+/// Writes a file of `/proc`.
+pub fn write_proc(path: &CStr, text: &[u8]) -> sys::Result<()> {
+    let flags = open_flag::WRONLY | open_flag::CLOEXEC;
+    let fd = sys::fd::open_at(AT_FDCWD, path.to_bytes_with_nul(), flags, 0)?;
+    let written = sys::fd::write(fd, text);
+    let _ = sys::fd::close(fd);
+    written.map(drop)
 }
 
 /// What the clocks of the process show more than those here.

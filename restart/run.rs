@@ -1,6 +1,7 @@
 //! The whole run, step by step.
 
 use crate::arena::Arena;
+use crate::crew::Crew;
 use crate::execute;
 use crate::exit::{self, Code, Failure, Result};
 use crate::files::{self, Own};
@@ -70,15 +71,19 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
         probe::check_lazy(opened.fd, name, options.force)?;
     }
     let Opened { fd, image, sums, .. } = opened;
+    probe::make_room_for_descriptors(&image, fd)?;
     let kept = match options.mode {
         // From here on this may be another process.
         Mode::Restart => keep::keep(&image, options.pid, options.force)?,
         _ => Kept { threads: options.pid != Pid::New, ..Kept::default() },
     };
+    let crew = match options.mode {
+        Mode::Restart => keep::crew(&image, kept)?,
+        _ => Crew::default(),
+    };
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
     let standard = probe::standard();
-    probe::make_room_for_descriptors(&image)?;
     let stderr = probe::keep_stderr(&image);
     exit::speak_to(stderr);
     probe::check_filters(&image, name, options.force)?;
@@ -100,7 +105,8 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     }
 
     let inputs = inputs(
-        options, &image, fd, standard, stderr, &present, vdso, layout, &loader, affinity, kept, &mut arena,
+        options, &image, fd, standard, stderr, &present, vdso, layout, &loader, affinity, kept, crew,
+        &mut arena,
     )?;
     let mut plan = plan::make(inputs, &mut arena)?;
     if options.mode == Mode::Plan {
@@ -109,11 +115,8 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     execute::prepare(&mut plan, &mut arena)?;
     // SAFETY: the plan was made from the present map, which has not changed since: its addresses are free.
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
-    if kept.threads {
-        keep::thread_ids_are_free(&image)?;
-    }
     // SAFETY: the early ops were carried out, and put the executor at the start of the hole.
-    Err(unsafe { execute::late(&plan, layout.hole.start) })
+    Err(unsafe { execute::late(&plan, layout.hole.start, crew) })
 }
 
 /// Interval timers live on through execve(2): one that whoever started this program had set must not ring in the process.
@@ -225,6 +228,7 @@ fn inputs<'a>(
     loader: &Loader<'a>,
     affinity: &[u8],
     kept: Kept,
+    crew: Crew,
     arena: &mut Arena<'static>,
 ) -> Result<'a, Inputs<'static>> {
     let backings = probe::open_backings(image, arena)?;
@@ -263,10 +267,12 @@ fn inputs<'a>(
         takes_timer_ids: sys::timer::takes_ids(),
         affinity: arena.copy(affinity)?,
         nice: sys::thread::scheduling(0).map_or(0, |attr| attr.nice),
+        timerslack: sys::process::prctl_value(sys::process::pr::GET_TIMERSLACK).map_or(0, u64::from),
         lazy: options.lazy,
         scratch: loader.scratch,
         executor: execute::executor_code(),
         pid: if kept.threads { image.process().pid } else { sys::process::pid() },
+        tids: crew.ids(),
         kept,
         ahead: probe::clocks(image),
     })

@@ -24,7 +24,7 @@ pub fn start<'a>(process: u32) -> Result<'a, Init> {
     let [word_end, word] = sys::fd::pipe(open_flag::CLOEXEC).map_err(fail)?;
     let [answer, answer_end] = sys::fd::pipe(open_flag::CLOEXEC).map_err(fail)?;
     // SAFETY: there is one thread; the child does nothing but what `run` says.
-    match unsafe { sys::process::fork_as(None) }.map_err(fail)? {
+    match unsafe { sys::process::fork() }.map_err(fail)? {
         0 => run(word_end, answer_end, process),
         id => {
             let _ = sys::fd::close(word_end);

@@ -16,8 +16,10 @@
 mod init;
 mod stand_in;
 
+use crate::crew::{Crew, Ids, Lost};
 use crate::exit::{Code, Failure, Result};
 use crate::options::Pid;
+use crate::probe;
 use core::ffi::CStr;
 use core::sync::atomic::AtomicU32;
 use image::format::NONE;
@@ -25,7 +27,6 @@ use image::read::Image;
 use init::Init;
 use stand_in::StandIn;
 use sys::Errno;
-use sys::fd::{AT_FDCWD, open_flag};
 use sys::line::Line;
 use sys::process::namespace;
 
@@ -64,7 +65,7 @@ pub fn keep<'a>(image: &Image, how: Pid, force: bool) -> Result<'a, Kept> {
             // The first process of a PID namespace is its init, also when it is the one of the image.
             let init = if process.pid == 1 { None } else { Some(init::start(process.pid)?) };
             // SAFETY: there is one thread; the child goes on from here as its parent would have.
-            (unsafe { sys::process::fork_as(Some(process.pid)) }.map_err(not_had)?, init)
+            (unsafe { sys::process::fork_as(process.pid) }.map_err(not_had)?, init)
         }
         other => (other.map_err(not_had)?, None),
     };
@@ -90,7 +91,7 @@ fn fork_here(id: u32) -> sys::Result<u32> {
     let nothing = AtomicU32::new(0);
     for _ in 1..TRIES {
         // SAFETY: there is one thread; the child goes on from here as its parent would have.
-        match unsafe { sys::process::fork_as(Some(id)) } {
+        match unsafe { sys::process::fork_as(id) } {
             Err(Errno::EEXIST) => {}
             other => return other,
         }
@@ -139,22 +140,13 @@ fn enter_namespaces<'a>(how: Pid) -> Result<'a, bool> {
     let map = |file: &CStr, id: u32| {
         let mut line = Line::<32>::new();
         line.dec(u64::from(id)).text(" ").dec(u64::from(id)).text(" 1\n");
-        write(file, line.as_bytes()).map_err(denied)
+        probe::write_proc(file, line.as_bytes()).map_err(denied)
     };
     map(c"/proc/self/uid_map", user)?;
     // Who could leave a group by setgroups(2) could get at what is forbidden to that group.
-    write(c"/proc/self/setgroups", b"deny").map_err(denied)?;
+    probe::write_proc(c"/proc/self/setgroups", b"deny").map_err(denied)?;
     map(c"/proc/self/gid_map", group)?;
     Ok(true)
-}
-
-/// Writes a file of `/proc`.
-fn write(file: &CStr, text: &[u8]) -> sys::Result<()> {
-    let flags = open_flag::WRONLY | open_flag::CLOEXEC;
-    let fd = sys::fd::open_at(AT_FDCWD, file.to_bytes_with_nul(), flags, 0)?;
-    let written = sys::fd::write(fd, text);
-    let _ = sys::fd::close(fd);
-    written.map(drop)
 }
 
 /// A `/proc` in which the process finds itself under its number.
@@ -171,25 +163,25 @@ fn own_proc<'a>(force: bool) -> Result<'a, ()> {
     }
 }
 
-/// Waits until nobody has the ids of the image's threads: those that read the pages are on their way out.
+/// The other threads, with the ids that `kept` says.
 ///
 /// # Errors
 ///
-/// [`Code::Pid`] when somebody keeps one.
-pub fn thread_ids_are_free<'a>(image: &Image) -> Result<'a, ()> {
-    /// As long as any thread may take to end.
-    const TRIES: usize = 100_000;
-    for thread in image.threads().iter().skip(1) {
-        let mut tries = 0;
-        while sys::process::exists(thread.tid) {
-            tries += 1;
-            if tries == TRIES {
-                let cause = "the id of one of its threads is in use";
-                let advice = "use --pid=namespace or a new id (without --pid=keep)";
-                return Err(Failure::new(Code::Pid, b"", cause, advice));
-            }
-            sys::thread::yield_now();
+/// [`Code::Pid`] when one of the old ids cannot be had.
+pub fn crew<'a>(image: &Image, kept: Kept) -> Result<'a, Crew> {
+    let ids = if kept.threads { Ids::Set } else { Ids::New };
+    match Crew::start(image, ids)? {
+        Ok(crew) => Ok(crew),
+        Err(Lost::Refused(_, Errno::EEXIST)) => {
+            let cause = "the id of one of its threads is in use";
+            Err(Failure::new(Code::Pid, b"", cause, "use --pid=namespace or a new id (without --pid=keep)"))
+        }
+        Err(Lost::Refused(_, errno)) => {
+            let cause = "a thread cannot be started";
+            Err(Failure::os(Code::Limit, b"", cause, errno, "there may be no more threads (ulimit -u)"))
+        }
+        Err(Lost::Passed(_) | Lost::Far(_)) => {
+            Err(Failure::new(Code::Pid, b"", "the id of one of its threads cannot be had", ADVICE))
         }
     }
-    Ok(())
 }

@@ -107,6 +107,8 @@ pub struct Inputs<'a> {
     pub affinity: &'a [u8],
     /// Present nice value.
     pub nice: i32,
+    /// Present `PR_GET_TIMERSLACK`.
+    pub timerslack: u64,
     /// Map pages instead of reading them.
     pub lazy: bool,
     /// Where skipped bytes of a chunk go, which only its sum needs.
@@ -115,6 +117,8 @@ pub struct Inputs<'a> {
     pub executor: &'a [u8],
     /// Process id of this process.
     pub pid: u32,
+    /// Ids of the other threads, by index in THREADS, from the second one on.
+    pub tids: &'a [u32],
     /// What `--pid=keep` came to.
     pub kept: Kept,
     /// What the clocks of the process show more than those here.
@@ -150,10 +154,12 @@ impl<'a> Inputs<'a> {
             coredump_filter: 0,
             affinity: &[],
             nice: 0,
+            timerslack: 0,
             lazy: false,
             scratch: 0,
             executor: &[],
             pid: 0,
+            tids: &[],
             kept: Kept::default(),
             ahead: Ahead::default(),
         }
@@ -183,8 +189,6 @@ pub(crate) struct Builder<'a, 'm> {
     pub numbers: Numbers<'a>,
     /// Descriptor of the executable, for the executor.
     pub exe: Option<u32>,
-    /// Address of an array of the threads' ids, which is filled when they are made; zero when nobody needs it.
-    pub tids: u64,
 }
 
 /// A thread's stack for its first steps in libckpt.
@@ -246,7 +250,6 @@ pub fn room(image: &Image) -> usize {
         + image.objects().len() * 64
         + image.pending().len() * 128
         + bounds.timers * 256
-        + image.threads().len() * 4
         + 64 * 1024
 }
 
@@ -266,7 +269,6 @@ pub fn make<'a>(inputs: Inputs<'a>, arena: &mut Arena<'a>) -> Result<'a, Plan<'a
         stacks: arena.slots::<Stack>(inputs.image.threads().len())?.as_ptr() as u64,
         numbers: Numbers::new(inputs.image, inputs.objects.len() * 2 + inputs.found.len() + 1, arena)?,
         exe: None,
-        tids: 0,
         arena,
     };
     builder.map_objects()?;
@@ -314,6 +316,14 @@ impl<'a> Builder<'a, '_> {
 }
 
 impl Inputs<'_> {
+    /// The id that thread `index` of the image has now.
+    pub(crate) fn tid(&self, index: u32) -> u32 {
+        match index.checked_sub(1) {
+            None => self.pid,
+            Some(place) => self.tids.get(place as usize).copied().unwrap_or(0),
+        }
+    }
+
     /// The descriptor of the file that a region is mapped from, or `None` when the image's copy is used.
     pub(crate) fn backing(&self, region: &image::format::Region) -> Option<i32> {
         let backing = self.backings.get(region.file as usize)?;

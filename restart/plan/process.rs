@@ -40,10 +40,6 @@ impl<'a> Builder<'a, '_> {
         let image = self.inputs.image;
         let process = *image.process();
         self.early(Op::success(Sysno::umask, [u64::from(process.umask)], u64::from(self.inputs.umask)))?;
-        if process.personality != self.inputs.personality {
-            let now = u64::from(self.inputs.personality);
-            self.early(Op::exact(Sysno::personality, [u64::from(process.personality)], now))?;
-        }
         if process.cpu & cpu_feature::AMX != 0 {
             self.early(Op::zero(Sysno::arch_prctl, [ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA]))?;
         }
@@ -53,7 +49,7 @@ impl<'a> Builder<'a, '_> {
         self.proc_files()?;
         self.membarriers()?;
         if let Some(leader) = image.threads().get(0) {
-            self.thread_attributes(&leader, None)?;
+            self.thread_attributes(&leader, false)?;
         }
         self.pending(0)?;
         self.timers()?;
@@ -142,39 +138,51 @@ impl<'a> Builder<'a, '_> {
             Sysno::prctl,
             [u64::from(pr::SET_THP_DISABLE), u64::from(disable), u64::from(flags)],
         ))?;
-        for (option, value) in [
-            (pr::SET_CHILD_SUBREAPER, process.subreaper),
-            (pr::SET_KEEPCAPS, process.keepcaps),
-            (pr::SET_NO_NEW_PRIVS, process.no_new_privs),
-        ] {
-            if value != 0 {
-                self.prctl(option, value)?;
-            }
+        if process.subreaper != 0 {
+            self.prctl(pr::SET_CHILD_SUBREAPER, process.subreaper, false)?;
         }
-        const PR_TSC_SIGSEGV: u32 = 2;
-        if process.tsc == PR_TSC_SIGSEGV {
-            self.prctl(pr::SET_TSC, process.tsc)?;
-        }
-        const PR_MCE_KILL_SET: u64 = 1;
-        if let Some(kind) = process.mce_kill.checked_sub(1) {
-            let args = [u64::from(pr::MCE_KILL), PR_MCE_KILL_SET, u64::from(kind), 0, 0];
-            self.early(Op::zero(Sysno::prctl, args))?;
-        }
+        self.credentials(false)?;
         if process.memory_merge != 0 {
             self.early(Op::zero(Sysno::prctl, [u64::from(pr::SET_MEMORY_MERGE), 1, 0, 0, 0]))?;
         }
-        if process.securebits != self.inputs.securebits {
-            self.prctl(pr::SET_SECUREBITS, process.securebits)?;
-        }
         // 2, "readable by root only", comes from the executable's mode and cannot be set.
         if process.dumpable < 2 {
-            self.prctl(pr::SET_DUMPABLE, process.dumpable)?;
+            self.prctl(pr::SET_DUMPABLE, process.dumpable, false)?;
         }
         Ok(())
     }
 
-    fn prctl(&mut self, option: u32, value: u32) -> Result<'static, ()> {
-        self.early(Op::zero(Sysno::prctl, [u64::from(option), u64::from(value)]))
+    /// What the kernel keeps for each thread, and a process has in common: the same in all of them, each of which sets it for itself.
+    pub(super) fn credentials(&mut self, late: bool) -> Result<'a, ()> {
+        let process = *self.inputs.image.process();
+        if process.personality != self.inputs.personality {
+            let now = u64::from(self.inputs.personality);
+            self.put(late, Op::exact(Sysno::personality, [u64::from(process.personality)], now))?;
+        }
+        for (option, value) in
+            [(pr::SET_KEEPCAPS, process.keepcaps), (pr::SET_NO_NEW_PRIVS, process.no_new_privs)]
+        {
+            if value != 0 {
+                self.prctl(option, value, late)?;
+            }
+        }
+        const PR_TSC_SIGSEGV: u32 = 2;
+        if process.tsc == PR_TSC_SIGSEGV {
+            self.prctl(pr::SET_TSC, process.tsc, late)?;
+        }
+        const PR_MCE_KILL_SET: u64 = 1;
+        if let Some(kind) = process.mce_kill.checked_sub(1) {
+            let args = [u64::from(pr::MCE_KILL), PR_MCE_KILL_SET, u64::from(kind), 0, 0];
+            self.put(late, Op::zero(Sysno::prctl, args))?;
+        }
+        if process.securebits != self.inputs.securebits {
+            self.prctl(pr::SET_SECUREBITS, process.securebits, late)?;
+        }
+        Ok(())
+    }
+
+    fn prctl(&mut self, option: u32, value: u32, late: bool) -> Result<'static, ()> {
+        self.put(late, Op::zero(Sysno::prctl, [u64::from(option), u64::from(value)]))
     }
 
     /// membarrier(2): each bit of the registrations is the command that made it.

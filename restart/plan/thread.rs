@@ -6,11 +6,11 @@ use crate::exit::Result;
 use crate::op::Op;
 use image::format::Thread;
 use sys::Sysno;
-use sys::process::{CloneArgs, pr};
+use sys::process::pr;
 
 /// Stack for the first steps of each thread in libckpt, in bytes: the resume contract asks for 4 KiB.
 pub(super) const STACK: usize = 8192;
-/// Bytes that the details of a thread take in the arena: name, affinity, arguments of clone3(2), pending signals.
+/// Bytes that the details of a thread take in the arena: name, affinity, scheduling.
 pub(super) const DETAILS: usize = 2048;
 
 const ARCH_SET_GS: u64 = 0x1001;
@@ -19,19 +19,6 @@ const ARCH_SET_FS: u64 = 0x1002;
 const IOPRIO_WHO_PROCESS: u64 = 1;
 /// `PRIO_PROCESS` of setpriority(2): one thread.
 const PRIO_PROCESS: u64 = 0;
-
-/// Flags of clone3(2) (include/uapi/linux/sched.h).
-mod clone_flag {
-    pub const VM: u64 = 0x100;
-    pub const FS: u64 = 0x200;
-    pub const FILES: u64 = 0x400;
-    pub const SIGHAND: u64 = 0x800;
-    pub const THREAD: u64 = 0x10000;
-    pub const SYSVSEM: u64 = 0x40000;
-    pub const SETTLS: u64 = 0x80000;
-    pub const PARENT_SETTID: u64 = 0x0010_0000;
-    pub const CHILD_CLEARTID: u64 = 0x0020_0000;
-}
 
 /// `struct sched_attr` (include/uapi/linux/sched/types.h), 56 bytes.
 #[repr(C)]
@@ -64,16 +51,12 @@ impl<'a> Builder<'a, '_> {
         let pid = u64::from(self.inputs.pid);
         self.late(Op::success(Sysno::set_tid_address, [leader.tid_address], pid))?;
         self.registrations(&leader)?;
-        // Where the kernel writes the ids of the threads that timers signal.
-        let tids = if self.has_late_timers() {
-            self.arena.zeros(image.threads().len() * 4)?.as_ptr() as u64
-        } else {
-            0
-        };
-        for index in 1..image.threads().len() {
-            self.start(index, tids)?;
+        // The memory that they are registered in is at home.
+        let home = self.keep(0u32)?;
+        if image.threads().len() > 1 {
+            self.late(Op::wake(home))?;
         }
-        self.start_timers(tids)?;
+        self.start_timers()?;
         let mdwe = image.process().mdwe;
         if mdwe != 0 {
             // From here on, nothing can become executable.
@@ -86,11 +69,14 @@ impl<'a> Builder<'a, '_> {
         for index in 1..image.threads().len() {
             let Some(thread) = image.threads().get(index) else { break };
             let first = self.late.len();
-            if thread.gs_base != leader.gs_base {
-                self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_GS, thread.gs_base]))?;
-            }
+            self.late(Op::sleep(home))?;
+            self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_FS, thread.fs_base]))?;
+            self.late(Op::zero(Sysno::arch_prctl, [ARCH_SET_GS, thread.gs_base]))?;
+            let tid = self.inputs.tid(index as u32);
+            self.late(Op::success(Sysno::set_tid_address, [thread.tid_address], u64::from(tid)))?;
             self.registrations(&thread)?;
-            self.thread_attributes(&thread, Some(&leader))?;
+            self.credentials(true)?;
+            self.thread_attributes(&thread, true)?;
             self.drop_capabilities()?;
             self.close_stderr()?;
             self.record(index, &thread, first, before_last)?;
@@ -129,46 +115,12 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Starts thread `index`, which goes on with its own record. Its id goes to the array `tids`, if there is one.
-    fn start(&mut self, index: usize, tids: u64) -> Result<'a, ()> {
-        let thread = self.inputs.image.threads().get(index).unwrap_or_default();
-        let mut flags = clone_flag::VM
-            | clone_flag::FS
-            | clone_flag::FILES
-            | clone_flag::SIGHAND
-            | clone_flag::THREAD
-            | clone_flag::SYSVSEM
-            | clone_flag::SETTLS;
-        if thread.tid_address != 0 {
-            flags |= clone_flag::CHILD_CLEARTID;
-        }
-        let parent_tid = if tids == 0 { 0 } else { tids + index as u64 * size_of::<u32>() as u64 };
-        if parent_tid != 0 {
-            flags |= clone_flag::PARENT_SETTID;
-        }
-        let kept = self.inputs.kept.threads;
-        let set_tid = if kept { self.keep(thread.tid)? } else { 0 };
-        let args = CloneArgs {
-            flags,
-            child_tid: thread.tid_address,
-            parent_tid,
-            stack: self.stacks + (index * STACK) as u64,
-            stack_size: STACK as u64,
-            tls: thread.fs_base,
-            set_tid,
-            set_tid_size: u64::from(kept),
-            ..CloneArgs::default()
-        };
-        let args = self.keep(args)?;
-        let record = self.records.next_address() + (index * size_of::<Record>()) as u64;
-        self.late(Op::child(args, size_of::<CloneArgs>() as u64, record))
-    }
-
     /// What thread `index` does in the executor: the late ops from `first` on.
     fn record(&mut self, index: usize, thread: &Thread, first: usize, before_last: u64) -> Result<'a, ()> {
         let hole = self.inputs.layout.hole;
         let ops = self.late.next_address() - ((self.late.len() - first) * size_of::<Op>()) as u64;
         self.records.push(Record {
+            outside: if index == 0 { 0 } else { crate::crew::outside() },
             ops,
             end: self.late.next_address(),
             context: thread.context,
@@ -184,37 +136,31 @@ impl<'a> Builder<'a, '_> {
         })
     }
 
-    /// What a thread inherits from its creator, where it differs from `creator`; the main thread sets all of it, early.
-    pub(super) fn thread_attributes(&mut self, thread: &Thread, creator: Option<&Thread>) -> Result<'a, ()> {
-        let late = creator.is_some();
-        let differs =
-            |field: fn(&Thread) -> u64| creator.is_none_or(|creator| field(thread) != field(creator));
+    /// What a thread has of its own, where it differs from what the restarter has: the main thread sets it early, the others in the executor.
+    pub(super) fn thread_attributes(&mut self, thread: &Thread, late: bool) -> Result<'a, ()> {
         let image = self.inputs.image;
         let name = self.keep(thread.comm)?;
         self.put(late, Op::zero(Sysno::prctl, [u64::from(pr::SET_NAME), name]))?;
-        if differs(|t| t.timerslack) && thread.timerslack != 0 {
+        if thread.timerslack != 0 && thread.timerslack != self.inputs.timerslack {
             self.put(late, Op::zero(Sysno::prctl, [u64::from(pr::SET_TIMERSLACK), thread.timerslack]))?;
         }
         if thread.pdeathsig != 0 {
             let args = [u64::from(pr::SET_PDEATHSIG), u64::from(thread.pdeathsig)];
             self.put(late, Op::zero(Sysno::prctl, args))?;
         }
-        let creators = creator.map_or(self.inputs.affinity, |creator| image.bytes(creator.affinity));
         let affinity = image.bytes(thread.affinity);
-        if affinity != creators && !affinity.is_empty() {
+        if affinity != self.inputs.affinity && !affinity.is_empty() {
             let mask = self.keep_bytes(affinity)?;
             // Not an error on a machine with other CPUs.
             self.put(late, Op::any(Sysno::sched_setaffinity, [0, affinity.len() as u64, mask]))?;
         }
         // Without clamps, or on a kernel that has none.
         let plain = thread.policy == 0 && matches!(thread.util_clamp, [0, 1024 | 0]);
-        if plain {
-            let now = creator.map_or(self.inputs.nice, |creator| creator.nice);
-            if thread.nice != now {
-                let nice = i64::from(thread.nice) as u64;
-                self.put(late, Op::any(Sysno::setpriority, [PRIO_PROCESS, 0, nice]))?;
-            }
-        } else if differs(|t| u64::from(t.policy)) || thread.policy != 0 {
+        if plain && thread.nice != self.inputs.nice {
+            let nice = i64::from(thread.nice) as u64;
+            self.put(late, Op::any(Sysno::setpriority, [PRIO_PROCESS, 0, nice]))?;
+        }
+        if !plain {
             let attr = SchedAttr {
                 size: size_of::<SchedAttr>() as u32,
                 policy: thread.policy & !SCHED_RESET_ON_FORK,
@@ -227,7 +173,7 @@ impl<'a> Builder<'a, '_> {
             let attr = self.keep(attr)?;
             self.put(late, Op::any(Sysno::sched_setattr, [0, attr, 0]))?;
         }
-        if differs(|t| u64::from(t.ioprio)) && thread.ioprio != 0 {
+        if thread.ioprio != 0 {
             let args = [IOPRIO_WHO_PROCESS, 0, u64::from(thread.ioprio)];
             self.put(late, Op::any(Sysno::ioprio_set, args))?;
         }

@@ -219,10 +219,51 @@ pub fn change_dir(path: &[u8]) -> Result<()> {
     unsafe { sc!(chdir, path.as_ptr()) }.map(drop)
 }
 
-/// close_range(2): closes `first` to `last`.
+/// Closes `first` to `last`, by close_range(2). Where that is not to be had (Linux before 5.9, or a seccomp profile that does not know it), each by itself.
+///
+/// # Errors
+///
+/// `ENOSYS` where there is no `/proc/self/fd` either, which tells which ones there are.
 pub fn close_range(first: u32, last: u32) -> Result<()> {
     // SAFETY: no memory is involved.
-    unsafe { sc!(close_range, first, last, 0) }.map(drop)
+    match unsafe { sc!(close_range, first, last, 0) } {
+        Err(Errno::ENOSYS | Errno::EPERM) => close_each(first, last),
+        other => other.map(drop),
+    }
+}
+
+/// Closes the descriptors that `/proc/self/fd` lists.
+fn close_each(first: u32, last: u32) -> Result<()> {
+    let flags = open_flag::DIRECTORY | open_flag::CLOEXEC;
+    let list = open_at(AT_FDCWD, b"/proc/self/fd\0", flags, 0).map_err(|_| Errno::ENOSYS)?;
+    let mut entries = [0u8; 1024];
+    // What was closed may shift the others: until nothing is left.
+    let mut done = false;
+    while !done {
+        done = true;
+        seek(list, 0, 0)?;
+        loop {
+            let len = read_dir(list, &mut entries)?;
+            if len == 0 {
+                break;
+            }
+            for name in dir_names(entries.get(..len).unwrap_or_default()) {
+                let number = name
+                    .iter()
+                    .try_fold(0u32, |number, digit| {
+                        let digit =
+                            u32::from(*digit).checked_sub(u32::from(b'0')).filter(|digit| *digit < 10)?;
+                        number.checked_mul(10)?.checked_add(digit)
+                    })
+                    .filter(|number| (first..=last).contains(number) && *number != list as u32);
+                if let Some(number) = number {
+                    done &= close(number as i32).is_err();
+                }
+            }
+        }
+    }
+    let _ = close(list);
+    Ok(())
 }
 
 /// pipe2(2): the reading and the writing end.

@@ -330,21 +330,33 @@ pub struct CloneArgs {
 }
 const _: () = assert!(size_of::<CloneArgs>() == 88);
 
-/// clone3(2) as fork(2), with SIGCHLD at its end; with `pid`, the child gets that id in the PID namespace of its own. Returns the child's
-/// id, and zero in the child.
-///
-/// # Errors
-///
-/// `EEXIST` when the id is in use, `EPERM` without CAP_CHECKPOINT_RESTORE over the namespace, `EINVAL` when ids do not go that far.
+/// fork(2), by clone(2), with SIGCHLD at its end. Returns the child's id, and zero in the child.
 ///
 /// # Safety
 ///
 /// As fork(2) in a program with threads: the child uses only what is async-signal-safe.
-pub unsafe fn fork_as(pid: Option<u32>) -> Result<u32> {
-    let id = pid.unwrap_or(0);
-    let set_tid = if pid.is_some() { &raw const id as u64 } else { 0 };
-    let set_tid_size = u64::from(pid.is_some());
-    let args = CloneArgs { exit_signal: u64::from(sig::CHLD), set_tid, set_tid_size, ..CloneArgs::default() };
+pub unsafe fn fork() -> Result<u32> {
+    // SAFETY: without CLONE_VM the child goes on with a copy of this very stack.
+    unsafe { sc!(clone, sig::CHLD, 0, 0, 0, 0) }.map(|pid| pid as u32)
+}
+
+/// [`fork`] by clone3(2): the child has the id `id` in the PID namespace of its own.
+///
+/// # Errors
+///
+/// `EEXIST` when the id is in use, `EPERM` without CAP_CHECKPOINT_RESTORE over the namespace, `EINVAL` when ids do not go that far, `ENOSYS` and `E2BIG` on
+/// a kernel that cannot do it, `ENOSYS` also under a seccomp profile such as Docker's.
+///
+/// # Safety
+///
+/// As [`fork`].
+pub unsafe fn fork_as(id: u32) -> Result<u32> {
+    let args = CloneArgs {
+        exit_signal: u64::from(sig::CHLD),
+        set_tid: &raw const id as u64,
+        set_tid_size: 1,
+        ..CloneArgs::default()
+    };
     // SAFETY: the kernel reads the arguments; without CLONE_VM the child goes on with a copy of this very stack.
     unsafe { sc!(clone3, &raw const args, size_of::<CloneArgs>()) }.map(|pid| pid as u32)
 }
