@@ -20,6 +20,7 @@ mod arrival;
 mod attributes;
 mod background;
 mod blocking;
+mod children;
 mod command;
 mod config;
 mod contents;
@@ -50,6 +51,7 @@ mod thread;
 mod threads;
 mod timer_threads;
 mod timers;
+mod whose;
 mod writer;
 mod xstate;
 

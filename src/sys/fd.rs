@@ -176,6 +176,20 @@ pub fn rename_at(dir: i32, from: &[u8], to: &[u8]) -> Result<()> {
     unsafe { sc!(renameat, dir, from.as_ptr(), dir, to.as_ptr()) }.map(drop)
 }
 
+/// [`rename_as`]: fail with EEXIST rather than replace a file.
+pub const NO_REPLACE: u32 = 1;
+/// [`rename_as`]: the two names exchange their files.
+pub const EXCHANGE: u32 = 2;
+
+/// renameat2(2); both paths end with a NUL and are relative to `dir`.
+pub fn rename_as(dir: i32, from: &[u8], to: &[u8], how: u32) -> Result<()> {
+    if from.last() != Some(&0) || to.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: both are NUL-terminated strings and only read.
+    unsafe { sc!(renameat2, dir, from.as_ptr(), dir, to.as_ptr(), how) }.map(drop)
+}
+
 /// unlinkat(2) of a file; `path` ends with a NUL.
 pub fn unlink_at(dir: i32, path: &[u8]) -> Result<()> {
     if path.last() != Some(&0) {

@@ -30,7 +30,7 @@ fn saved(user: User, program: &Program) -> Image {
 fn listener() -> Program {
     let script =
         "trap 'echo one' USR1; trap 'echo term $$; exit 7' TERM; echo ready; while :; do sleep 0.01; done";
-    Program::tool("bash").args(["-c", script]).env("CKPT_SIGNAL", "40")
+    Program::tool("bash").args(["-c", script]).env("CKPT_SIGNAL", "40").env("CKPT_CHILDREN", "ignore")
 }
 
 #[track_caller]
