@@ -84,7 +84,7 @@ fn a_file_that_may_be_somebody_elses_image_is_not_replaced() {
     let mut sleeper = ckpt.sleeper();
     ckpt.place.write("myckpt", b"secret");
     let path = ckpt.place.file("myckpt");
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let line = sleeper.refused();
     assert!(line.contains("may be another process's image: EACCES") && line.contains("remove it"), "{line}");
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -121,7 +121,7 @@ time.sleep(1000)";
                 if expected == "image." { format!("image.{child}") } else { format!("{expected}.{child}") };
             process.image = of_child.clone().into();
             process.save();
-            assert_eq!(images(&place, expected), [of_child.clone()]);
+            assert_eq!(images(&place, expected), std::slice::from_ref(&of_child));
             // When its parent has ended, the name is free.
             process.follow(parent);
             process.send(Signal::SIGKILL);
