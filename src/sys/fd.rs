@@ -77,6 +77,32 @@ pub fn open_at(dir: i32, path: &[u8], flags: u32, mode: u32) -> Result<i32> {
     unsafe { sc!(openat, dir, path.as_ptr(), flags, mode) }.map(|fd| fd as i32)
 }
 
+/// Bits of [`How::resolve`] (include/uapi/linux/openat2.h): no magic links of /proc, no symbolic links.
+pub const RESOLVE_NO_LINKS: u64 = 2 | 4;
+
+/// How openat2(2) opens (`struct open_how`).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct How {
+    /// As for open(2), but unknown ones are refused.
+    pub flags: u64,
+    /// Mode of a file that is created; else zero.
+    pub mode: u64,
+    /// What a path may not go through.
+    pub resolve: u64,
+}
+const _: () = assert!(size_of::<How>() == 24);
+
+/// openat2(2) (Linux 5.6). `path` ends with a NUL.
+pub fn open_how(dir: i32, path: &[u8], how: &How) -> Result<i32> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: a NUL-terminated string and one `struct open_how`; the call reads them only.
+    unsafe { sc!(openat2, dir, path.as_ptr(), core::ptr::from_ref(how), size_of::<How>()) }
+        .map(|fd| fd as i32)
+}
+
 /// close(2).
 pub fn close(fd: i32) -> Result<()> {
     // SAFETY: no memory is involved.

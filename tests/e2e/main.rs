@@ -5,6 +5,7 @@ mod attributes;
 mod audit;
 mod bad_images;
 mod blocking;
+mod changed_world;
 mod children;
 mod cli;
 mod console;
