@@ -26,6 +26,8 @@
 ckpt_stack:                                     # the leader's stack
         .skip   {stack_size}
 ckpt_stack_top:
+        .skip   {called_stack}                  # the stack on which ckpt_called stops its thread
+ckpt_called_top:
 
         .macro  word name                       # a 32-bit variable, shared with Rust
         .globl  \name
@@ -90,6 +92,12 @@ ckpt_slot_base:                                 # address of slot 0
         .p2align 4
 ckpt_entry:
         .cfi_startproc
+        lea     rax, [rip + ckpt_restorer]      # the kernel passes the frame that it has made
+        cmp     [rsp], rax
+        jne     ckpt_called
+        lea     rax, [rsp + {user}]
+        cmp     rdx, rax
+        jne     ckpt_called
         capture                                 # at this point rbx = the Arrival, until the end
 1:      xor     eax, eax                        # 0: nobody leads
         mov     ecx, 1                          # 1: we do
@@ -115,14 +123,17 @@ ckpt_entry:
 5:      lea     rbp, [rip + 1b]                 # part of its save, and then one of our own: we were asked after that one began
         jmp     ckpt_park_here
 
-# The leader is done: release the lock and wake the sleepers, if there are any.
-3:      xor     eax, eax
+# The leader is done: release the lock and wake the sleepers, if there are any. One that ckpt_called has stopped is still on its stack.
+3:      cmp     dword ptr [rbx + {called}], 0
+        jne     4f
+        xor     eax, eax
         xchg    [rip + ckpt_leader], eax        # eax = 2 when somebody sleeps
         cmp     eax, 2
         jne     4f
         futex   ckpt_leader, 1, 0x7fffffff
 
 # rbx = the Arrival: give the registers back and return to the restorer, which calls rt_sigreturn.
+.Lckpt_leave:
 4:      mov     rsp, rbx
         cmp     dword ptr [rbx + {leave}], {leave_again}
         je      1b                              # asked again meanwhile
@@ -339,3 +350,92 @@ ckpt_restorer:
         syscall
         ud2
         .size   ckpt_restorer, . - ckpt_restorer
+
+# A handler of the program has called ckpt_entry, perhaps with a jump, perhaps with another context or none: only the first argument is certain, and there is
+# no frame of the kernel at rsp. This stops the thread by a signal of its own, on a stack of ours, and that one has a frame. The lock is held meanwhile.
+# Signals wait, but for the one by which a leader stops others.
+        .type   ckpt_called, @function
+        .p2align 4
+ckpt_called:
+        .cfi_startproc
+        push    rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        push    r12
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset r12, 0
+        sub     rsp, 16
+        .cfi_adjust_cfa_offset 16
+        mov     rbx, rsp
+        .cfi_def_cfa_register rbx
+        mov     r12, rsi                        # a siginfo, if it is one
+        mov     rax, ~(1 << 32)                 # all but signal 33
+        mov     [rbx], rax
+        mov     edi, 2                          # rt_sigprocmask(SIG_SETMASK, [rbx], [rbx + 8], 8)
+        mov     rsi, rbx
+        lea     rdx, [rbx + 8]
+        mov     r10d, 8
+        mov     eax, {sys_rt_sigprocmask}
+        syscall
+1:      xor     eax, eax                        # 0 -> 1: we lead
+        mov     ecx, 1
+        lock cmpxchg [rip + ckpt_leader], ecx
+        je      2f
+        mov     eax, 1                          # 1 -> 2: wake us when it is done
+        mov     ecx, 2
+        lock cmpxchg [rip + ckpt_leader], ecx
+        test    eax, eax
+        jz      1b
+        futex   ckpt_leader, 0, 2               # its signal 33 arrives here
+        jmp     1b
+2:      lea     rsp, [rip + ckpt_called_top]
+        mov     rdi, r12
+        call    {stop_itself}                   # ckpt_stop_itself(siginfo)
+        mov     rsp, rbx                        # back, before anybody else may use that stack
+        xor     eax, eax
+        xchg    [rip + ckpt_leader], eax
+        cmp     eax, 2
+        jne     3f
+        futex   ckpt_leader, 1, 0x7fffffff
+3:      mov     edi, 2                          # rt_sigprocmask(SIG_SETMASK, [rbx + 8], NULL, 8)
+        lea     rsi, [rbx + 8]
+        xor     edx, edx
+        mov     r10d, 8
+        mov     eax, {sys_rt_sigprocmask}
+        syscall
+        .cfi_def_cfa_register rsp
+        add     rsp, 16
+        .cfi_adjust_cfa_offset -16
+        pop     r12
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore r12
+        pop     rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        ret
+        .cfi_endproc
+        .size   ckpt_called, . - ckpt_called
+
+# void ckpt_itself(int signal, siginfo_t *info, void *ucontext): handler of the signal by which ckpt_called stops its thread, which holds the lock
+        .globl  ckpt_itself
+        .hidden ckpt_itself
+        .type   ckpt_itself, @function
+        .p2align 4
+ckpt_itself:
+        .cfi_startproc
+        capture
+        and     rsp, -16
+        mov     rdi, rbx
+        call    {is_itself}                     # ckpt_is_itself(&mut Arrival)
+        mov     rsp, rbx
+        test    eax, eax
+        jz      .Lckpt_leave                    # somebody else's, which has been sent again
+        mov     dword ptr [rbx + {role}], {role_leader}
+        mov     dword ptr [rbx + {called}], 1
+        lea     rsp, [rip + ckpt_stack_top]
+        mov     rdi, rbx
+        call    {lead}
+        mov     rsp, rbx
+        jmp     .Lckpt_leave
+        .cfi_endproc
+        .size   ckpt_itself, . - ckpt_itself

@@ -31,7 +31,8 @@ pub struct Arrival {
     pub leave: u32,
     /// Whether the thread was on its way into a call that goes on: [`onward`].
     pub onward: u32,
-    pad: u32,
+    /// Not zero when `ckpt_called` has stopped the thread, which releases the lock itself.
+    pub called: u32,
     /// The register sets in the frame; zero when it is one of FXSAVE.
     pub xfeatures: u64,
     unused: [u64; 5],
@@ -74,6 +75,11 @@ impl Arrival {
         info
     }
 
+    /// The signal that has stopped the thread.
+    pub fn signal(&self) -> u32 {
+        image::plain::read::<u32>(&self.info, 0).unwrap_or(0)
+    }
+
     /// Address of the `ucontext`.
     pub fn ucontext(&self) -> u64 {
         (&raw const self.user) as u64
@@ -90,6 +96,9 @@ impl Arrival {
 pub const STACK: usize = 256 * 1024;
 /// A slot has `1 << SLOT_SHIFT` bytes: a stack and a record.
 pub const SLOT_SHIFT: u32 = 13;
+
+/// Size of the stack on which `ckpt_called` stops its thread, in bytes: a frame with AMX state has some 12 KiB.
+const CALLED_STACK: usize = 32 * 1024;
 
 /// Offset of the interrupted code's registers in an [`Arrival`].
 const USER: usize = offset_of!(Arrival, user);
@@ -122,6 +131,9 @@ global_asm!(
     index = const offset_of!(Arrival, index),
     role_leader = const ROLE_LEADER,
     role_parked = const ROLE_PARKED,
+    called = const offset_of!(Arrival, called),
+    user = const USER,
+    called_stack = const CALLED_STACK,
     slot_shift = const SLOT_SHIFT,
     slot_record = const (1 << SLOT_SHIFT) - size_of::<crate::threads::Slot>(),
     stack_size = const STACK,
@@ -131,6 +143,8 @@ global_asm!(
     sys_rt_sigreturn = const sys::Sysno::rt_sigreturn as i32,
     lead = sym crate::helper::ckpt_lead,
     park = sym crate::threads::ckpt_park,
+    stop_itself = sym crate::chained::ckpt_stop_itself,
+    is_itself = sym crate::chained::ckpt_is_itself,
     resumed = sym crate::resume::ckpt_resumed,
     thread_resumed = sym crate::resume::ckpt_thread_resumed,
 );
@@ -140,6 +154,8 @@ unsafe extern "C" {
     pub fn ckpt_entry();
     /// Handler of the signal that stops other threads.
     pub fn ckpt_stop();
+    /// Handler of the signal by which a thread stops itself.
+    pub fn ckpt_itself();
     /// Where a restarted process comes back.
     pub fn ckpt_resume();
     /// Makes a blocking call once more; rsp is a [`Wait`].

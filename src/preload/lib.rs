@@ -20,7 +20,7 @@ mod arrival;
 mod attributes;
 mod background;
 mod blocking;
-mod children;
+mod chained;
 mod command;
 mod config;
 mod contents;
@@ -51,7 +51,6 @@ mod thread;
 mod threads;
 mod timer_threads;
 mod timers;
-mod whose;
 mod writer;
 mod xstate;
 

@@ -1,6 +1,6 @@
 //! Signals: what is pending, what runs, what is set; and saves at awkward moments.
 
-use harness::{Place, Program, User, survives, wait};
+use harness::{Place, Program, User, survives, survives_as, wait};
 
 #[test]
 fn pending_signals_stay_pending() {
@@ -47,7 +47,6 @@ fn save_of_a_vfork_child() {
         let Some(child) = child else { process.fail("no child") };
         let parent = process.pid();
         process.follow(child);
-        process.image = format!("myckpt.{child}").into();
         let image = process.save();
         process.save();
         process.follow(parent);
@@ -57,4 +56,25 @@ fn save_of_a_vfork_child() {
         let outcome = restarted.finish();
         assert_eq!(outcome.code(), 7, "{}", outcome.messages);
     }
+}
+
+#[test]
+fn handler_of_the_program_calls_ours() {
+    std::thread::scope(|scope| {
+        for how in ["one", "three", "jump", "stack", "made_up", "threads"] {
+            scope.spawn(move || survives_as(Program::victim("chained").arg(how)));
+        }
+        for user in User::each() {
+            scope.spawn(move || {
+                let mut process = Place::new(user).start(&Program::victim("chained").arg("twice"));
+                process.ready();
+                // One of two saves. The process is not killed in the middle of the other one.
+                let image = process.save().copy("either");
+                process.passes();
+                image.place().write("out", b"");
+                let restarted = image.restart();
+                restarted.passes();
+            });
+        }
+    });
 }
