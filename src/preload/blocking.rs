@@ -6,7 +6,8 @@
 //!
 //! | call | after the save | after a restart |
 //! | --- | --- | --- |
-//! | no timeout, or an absolute one | made again | made again |
+//! | no timeout | made again | made again |
+//! | an absolute one | made again, or continued by restart_syscall(2) | with what is left, by a clock that counts from boot; else made again |
 //! | select, pselect, ppoll | made again: the kernel has written back what is left | the same |
 //! | nanosleep, clock_nanosleep | continued by restart_syscall(2), which knows when it ends | with what is left, if the program asked for it, else in full |
 //! | poll, futex | continued in the same way | in full |
@@ -16,7 +17,8 @@
 //! "In full" is once: from then on libckpt knows when the call ends, because it made it itself (`ckpt_wait` in `asm/entry.s`), and later saves
 //! and restarts keep to that. No process can ask the kernel how long a call of its own has been waiting; a timeout is never cut short.
 //!
-//! If a handler of the program is about to run, the call ends with `EINTR` as it would have without us.
+//! If a handler of the program is about to run, the call ends with `EINTR` as it would have without us. It may also have run already: see
+//! [`is_ours`].
 
 use crate::arrival::{
     Arrival, ckpt_entry, ckpt_stop, ckpt_wait, ckpt_wait_leaving, ckpt_wait_left, ckpt_wait_loaded,
@@ -24,10 +26,12 @@ use crate::arrival::{
 };
 use crate::config;
 use crate::report::now;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::threads::STOP_SIGNAL;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use image::interrupted::{self, SYSCALL, Target};
-use sys::signal::{self, greg};
-use sys::{Sysno, memory, thread};
+use sys::signal::{self, Action, SIGNALS, bit, greg, sa};
+use sys::time::clock;
+use sys::{Sysno, memory, thread, time};
 
 /// A call that `ckpt_wait` makes once more, on the stack of the interrupted code.
 #[repr(C)]
@@ -44,9 +48,9 @@ pub struct Wait {
     pub rip: u64,
     /// Number of the call.
     number: u64,
-    /// When it ends, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// When a relative timeout ends, in nanoseconds of `CLOCK_MONOTONIC`.
     deadline: u64,
-    /// What is left, as a `struct timespec`.
+    /// Its timeout, as a `struct timespec`.
     time: [i64; 2],
 }
 /// Bytes below the stack pointer that belong to the interrupted code (psABI 3.2.2, "red zone").
@@ -57,12 +61,63 @@ const INTERRUPTED: u64 = -4i64 as u64;
 const NANOSECONDS: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
-/// When the last save began, in nanoseconds of `CLOCK_MONOTONIC`. Part of the image.
-static SAVED_AT: AtomicU64 = AtomicU64::new(0);
+/// When the last save began, in nanoseconds of `CLOCK_MONOTONIC` and of `CLOCK_BOOTTIME`. Part of the image.
+static SAVED_AT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Notes when a save began.
+/// Signals whose handlers run with the checkpoint signal blocked, and those with [`STOP_SIGNAL`] blocked; nothing while `IS_LEARNT` is zero.
+static BLOCKERS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static IS_LEARNT: AtomicU32 = AtomicU32::new(0);
+
+/// Notes when a save began, by `CLOCK_MONOTONIC`.
 pub fn begin(started: u64) {
-    SAVED_AT.store(started, Ordering::Relaxed);
+    let [monotonic, _] = &SAVED_AT;
+    monotonic.store(started, Ordering::Relaxed);
+    // Actions may have changed since, and an image must not say that it knows them.
+    IS_LEARNT.store(0, Ordering::Relaxed);
+}
+
+/// Notes the time of the save by `CLOCK_BOOTTIME`, in seconds and nanoseconds.
+pub fn note_boottime(now: [i64; 2]) {
+    let [_, boottime] = &SAVED_AT;
+    boottime.store(nanoseconds(now), Ordering::Relaxed);
+}
+
+fn nanoseconds([sec, nsec]: [i64; 2]) -> u64 {
+    sec as u64 * NANOSECONDS + nsec as u64
+}
+
+/// Notes which handlers block our signals, from the actions of all signals. Called before any other thread goes on.
+pub fn learn(actions: &[Action; SIGNALS as usize]) {
+    for (blockers, ours) in BLOCKERS.iter().zip([config::get().signal, STOP_SIGNAL]) {
+        let mut set = 0;
+        for (number, action) in (1..).zip(actions) {
+            if number != ours && blocks(action, ours) {
+                set |= bit(number);
+            }
+        }
+        blockers.store(set, Ordering::Relaxed);
+    }
+    IS_LEARNT.store(1, Ordering::Release);
+}
+
+/// Whether a handler of the program runs, or has run, with signal `ours` blocked.
+fn blocks(action: &Action, ours: u32) -> bool {
+    let is_own =
+        [ckpt_entry as *const () as usize, ckpt_stop as *const () as usize].contains(&action.handler);
+    // The kernel has taken back a handler that is for one time; the rest of its action is still there.
+    let is_handler = action.handler > signal::IGNORE || action.flags & sa::RESETHAND != 0;
+    is_handler && !is_own && action.mask & bit(ours) != 0
+}
+
+/// Signals whose handlers run with signal `ours` blocked.
+fn blockers(ours: u32) -> u64 {
+    if IS_LEARNT.load(Ordering::Acquire) == 0 {
+        let mut actions = [Action::default(); SIGNALS as usize];
+        signal::read_actions(&mut actions);
+        learn(&actions);
+    }
+    let [save, stop] = &BLOCKERS;
+    if ours == STOP_SIGNAL { stop } else { save }.load(Ordering::Relaxed)
 }
 
 /// How a call that was interrupted can go on.
@@ -71,6 +126,19 @@ enum Call {
     Again,
     /// It has a relative timeout that the kernel does not write back.
     Timed(Timeout),
+    /// It has an absolute timeout.
+    Until(Until),
+}
+
+/// An absolute timeout.
+#[derive(Clone, Copy)]
+struct Until {
+    /// Register of the address of its `struct timespec`, as an index of `gregs`.
+    argument: usize,
+    /// Its clock.
+    clock: u32,
+    /// restart_syscall(2) continues the call.
+    continues: bool,
 }
 
 /// A relative timeout.
@@ -99,12 +167,18 @@ enum Unit {
 fn call(number: u64, gregs: &[u64; 18]) -> Option<Call> {
     const TIMER_ABSTIME: u64 = 1;
     const FUTEX_WAIT: u64 = 0;
+    const FUTEX_LOCK_PI: u64 = 6;
+    const FUTEX_WAIT_BITSET: u64 = 9;
+    const FUTEX_WAIT_REQUEUE_PI: u64 = 11;
+    const FUTEX_LOCK_PI2: u64 = 13;
+    const FUTEX_CLOCK_REALTIME: u64 = 256;
     const FUTEX_CMD_MASK: u64 = 0x7f;
     // CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI: all pass at one speed.
     let wall_clock = |clock: u64| matches!(clock as u32, 0 | 1 | 7 | 11);
     let timeout =
         Timeout { argument: greg::R10, unit: Unit::Timespec, left: None, continues: false, monotonic: true };
     let timed = |timeout| Some(Call::Timed(timeout));
+    let until = |argument, clock, continues| Some(Call::Until(Until { argument, clock, continues }));
     match Sysno::new(number as usize)? {
         Sysno::nanosleep => {
             timed(Timeout { argument: greg::RDI, left: Some(greg::RSI), continues: true, ..timeout })
@@ -125,10 +199,19 @@ fn call(number: u64, gregs: &[u64; 18]) -> Option<Call> {
         Sysno::epoll_wait | Sysno::epoll_pwait => timed(Timeout { unit: Unit::Milliseconds, ..timeout }),
         Sysno::epoll_pwait2 | Sysno::semtimedop => timed(timeout),
         Sysno::rt_sigtimedwait => timed(Timeout { argument: greg::RDX, ..timeout }),
-        Sysno::clock_nanosleep
-        | Sysno::futex
-        | Sysno::futex_waitv
-        | Sysno::pause
+        Sysno::clock_nanosleep => until(greg::RDX, gregs[greg::RDI] as u32, false),
+        Sysno::futex => {
+            let operation = gregs[greg::RSI] & FUTEX_CMD_MASK;
+            let is_wall_clock = gregs[greg::RSI] & FUTEX_CLOCK_REALTIME != 0 || operation == FUTEX_LOCK_PI;
+            let clock = if is_wall_clock { clock::REALTIME } else { clock::MONOTONIC };
+            match operation {
+                FUTEX_WAIT_BITSET => until(greg::R10, clock, true),
+                FUTEX_LOCK_PI | FUTEX_LOCK_PI2 | FUTEX_WAIT_REQUEUE_PI => until(greg::R10, clock, false),
+                _ => Some(Call::Again),
+            }
+        }
+        Sysno::futex_waitv => until(greg::R10, gregs[greg::R8] as u32, false),
+        Sysno::pause
         | Sysno::rt_sigsuspend
         | Sysno::select
         | Sysno::pselect6
@@ -211,6 +294,10 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
     let gregs = &arrival.user.gregs;
     let rip = gregs[greg::RIP];
     if gregs[greg::RAX] != INTERRUPTED {
+        // Signals interrupt some calls in such a way that the kernel has the program make them again.
+        if restarted {
+            begin_in_time(arrival);
+        }
         return;
     }
     let syscall = rip.wrapping_sub(SYSCALL.len() as u64);
@@ -230,6 +317,7 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
     if pending.handled {
         return;
     }
+    let is_known_to_kernel = !restarted && arrival.onward != onward::BEGINS;
     let Some(call) = number.and_then(|number| call(number, gregs)) else {
         // The kernel was continuing it: it is one that can be continued, whichever it is.
         if arrival.onward == onward::CONTINUES && !restarted {
@@ -237,11 +325,20 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
         }
         return;
     };
+    let continues = match call {
+        Call::Again => false,
+        Call::Timed(timeout) => timeout.continues,
+        Call::Until(until) => until.continues,
+    };
+    // What a handler has ended, the kernel does not continue: restart_syscall(2) returns EINTR at once.
+    if continues && is_known_to_kernel && wait_on(arrival, pending.ours) {
+        return;
+    }
     let number = number.unwrap_or(0);
-    let is_known_to_kernel = !restarted && arrival.onward != onward::BEGINS;
+    if !is_ours(arrival, number) {
+        return;
+    }
     match call {
-        Call::Timed(timeout) if timeout.continues && is_known_to_kernel && wait_on(arrival, pending.ours) => {
-        }
         Call::Timed(timeout) => {
             let left = left(&arrival.user.gregs, timeout, wait.as_deref(), restarted);
             match left {
@@ -249,8 +346,44 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
                 None => again(arrival, number),
             }
         }
-        Call::Again => again(arrival, number),
+        Call::Until(until) if restarted => wait_until(arrival, number, until, wait),
+        Call::Until(_) | Call::Again => again(arrival, number),
     }
+}
+
+/// Whether it was our signal that has interrupted the call, for certain.
+///
+/// The frame is the same when a handler of the program has ended the call, with our signal blocked, and ours arrives as it returns: in that case `EINTR` is
+/// the program's. What rt_sigreturn(2) leaves in the kernel tells nothing but where restart_syscall(2) continues (`restart_block.fn`). So it is
+/// ours only if no such handler could run during the call: none for a signal that was not blocked has a mask that blocks ours.
+fn is_ours(arrival: &Arrival, number: u64) -> bool {
+    if arrival.onward != 0 {
+        // It had not begun, or the kernel was about to continue it, after an interruption that was ours.
+        return true;
+    }
+    let ours = arrival.signal();
+    let Some(mask) = mask_of_call(arrival, number) else { return false };
+    mask & bit(ours) == 0 && blockers(ours) & !mask == 0
+}
+
+/// The signals that are blocked during a call; `None` when the mask that it was given cannot be read.
+fn mask_of_call(arrival: &Arrival, number: u64) -> Option<u64> {
+    let gregs = &arrival.user.gregs;
+    let word = |address: u64| {
+        let mut bytes = [0; 8];
+        read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
+    };
+    let address = match Sysno::new(number as usize) {
+        Some(Sysno::rt_sigsuspend) => gregs[greg::RDI],
+        Some(Sysno::ppoll) => gregs[greg::R10],
+        Some(Sysno::epoll_pwait | Sysno::epoll_pwait2) => gregs[greg::R8],
+        // The address of the address.
+        Some(Sysno::pselect6 | Sysno::io_pgetevents) if gregs[greg::R9] != 0 => word(gregs[greg::R9])?,
+        // It may be in a structure, or in one that was registered.
+        Some(Sysno::io_uring_enter) => return None,
+        _ => 0,
+    };
+    if address == 0 { Some(arrival.user.sigmask) } else { word(address) }
 }
 
 /// Makes the call again, by the program's own instruction.
@@ -273,7 +406,8 @@ fn left(gregs: &[u64; 18], timeout: Timeout, wait: Option<&Wait>, restarted: boo
     }
     match wait {
         Some(wait) => {
-            let stopped = if restarted { SAVED_AT.load(Ordering::Relaxed) } else { now() };
+            let [monotonic, _] = &SAVED_AT;
+            let stopped = if restarted { monotonic.load(Ordering::Relaxed) } else { now() };
             Some(wait.deadline.saturating_sub(stopped))
         }
         None => match timeout.unit {
@@ -290,47 +424,99 @@ fn timespec(address: u64) -> Option<u64> {
         return None;
     }
     let [sec, nsec] = [bytes.first_chunk()?, bytes.last_chunk()?].map(|part| u64::from_le_bytes(*part));
+    if nsec >= NANOSECONDS || sec > i64::MAX as u64 {
+        return None;
+    }
     Some(sec.saturating_mul(NANOSECONDS).saturating_add(nsec))
 }
 
 /// Has `ckpt_wait` make the call with `left` nanoseconds as its timeout.
 fn wait_again(arrival: &mut Arrival, number: u64, timeout: Timeout, left: u64, wait: Option<&mut Wait>) {
-    let place = place(arrival);
-    let gregs = &mut arrival.user.gregs;
-    let wait = match wait {
-        Some(wait) => wait,
-        None => {
-            let Some(address) = place else { return again(arrival, number) };
-            let new = Wait {
-                rdi: gregs[greg::RDI],
-                rdx: gregs[greg::RDX],
-                r10: gregs[greg::R10],
-                rsp: gregs[greg::RSP],
-                rip: gregs[greg::RIP],
-                number,
-                deadline: 0,
-                time: [0; 2],
-            };
-            gregs[greg::RSP] = address;
-            let wait = address as *mut Wait;
-            // SAFETY: below its red zone, the stack of interrupted code belongs to signal handlers, and `place` is below the frame of this one.
-            unsafe {
-                wait.write(new);
-                &mut *wait
-            }
-        }
-    };
+    let Some(wait) = wait.or_else(|| new_wait(arrival, number)) else { return again(arrival, number) };
     wait.deadline = now().saturating_add(left);
-    wait.time = [(left / NANOSECONDS) as i64, (left % NANOSECONDS) as i64];
+    wait.time = as_timespec(left);
     let value = match timeout.unit {
         Unit::Timespec => (&raw const wait.time) as u64,
         Unit::Milliseconds => left.div_ceil(MILLISECOND).min(i32::MAX as u64),
     };
-    if let Some(argument) = gregs.get_mut(timeout.argument) {
+    wait_with(arrival, number, timeout.argument, value);
+}
+
+/// After a restart: has `ckpt_wait` make the call with the time at which its clock, which counts from boot, has passed as far as it should.
+fn wait_until(arrival: &mut Arrival, number: u64, until: Until, wait: Option<&mut Wait>) {
+    let deadline = arrival.user.gregs.get(until.argument).and_then(|address| timespec(*address));
+    let Some(deadline) = deadline.zip(elapsed(until.clock)).map(|(time, by)| time.saturating_add_signed(by))
+    else {
+        // No timeout, one of the world's clock, or none that the kernel takes.
+        return again(arrival, number);
+    };
+    let Some(wait) = wait.or_else(|| new_wait(arrival, number)) else { return again(arrival, number) };
+    wait.time = as_timespec(deadline);
+    let value = (&raw const wait.time) as u64;
+    wait_with(arrival, number, until.argument, value);
+}
+
+/// After a restart: the thread may be about to make a call, whose absolute timeout is by the clock of the saved process.
+fn begin_in_time(arrival: &mut Arrival) {
+    let number = arrival.user.gregs[greg::RAX];
+    if let Some(Call::Until(until)) = call(number, &arrival.user.gregs)
+        && elapsed(until.clock).is_some()
+        && is_syscall(arrival.user.gregs[greg::RIP])
+    {
+        // As if it had been interrupted.
+        arrival.user.gregs[greg::RIP] = arrival.user.gregs[greg::RIP].wrapping_add(SYSCALL.len() as u64);
+        wait_until(arrival, number, until, None);
+    }
+}
+
+/// How far a clock that counts from boot has gone from the save to now, be it backwards; `None` for others.
+fn elapsed(number: u32) -> Option<i64> {
+    const BOOTTIME_ALARM: u32 = 9;
+    let [monotonic, boottime] = &SAVED_AT;
+    let (number, saved) = match number {
+        clock::MONOTONIC => (clock::MONOTONIC, monotonic),
+        clock::BOOTTIME | BOOTTIME_ALARM => (clock::BOOTTIME, boottime),
+        _ => return None,
+    };
+    Some(nanoseconds(time::now(number)).wrapping_sub(saved.load(Ordering::Relaxed)) as i64)
+}
+
+/// Makes room for a [`Wait`] on the stack of the interrupted code.
+fn new_wait(arrival: &mut Arrival, number: u64) -> Option<&'static mut Wait> {
+    let address = place(arrival)?;
+    let gregs = &mut arrival.user.gregs;
+    let new = Wait {
+        rdi: gregs[greg::RDI],
+        rdx: gregs[greg::RDX],
+        r10: gregs[greg::R10],
+        rsp: gregs[greg::RSP],
+        rip: gregs[greg::RIP],
+        number,
+        deadline: 0,
+        time: [0; 2],
+    };
+    gregs[greg::RSP] = address;
+    let wait = address as *mut Wait;
+    // SAFETY: below its red zone, the stack of interrupted code belongs to signal handlers, and `place` is below the frame of this one.
+    unsafe {
+        wait.write(new);
+        Some(&mut *wait)
+    }
+}
+
+/// Has `ckpt_wait`, whose [`Wait`] is there, make the call with `value` as its timeout.
+fn wait_with(arrival: &mut Arrival, number: u64, argument: usize, value: u64) {
+    let gregs = &mut arrival.user.gregs;
+    if let Some(argument) = gregs.get_mut(argument) {
         *argument = value;
     }
     gregs[greg::RIP] = ckpt_wait as *const () as u64;
     gregs[greg::RAX] = number;
+}
+
+/// Nanoseconds as a `struct timespec`.
+fn as_timespec(nanoseconds: u64) -> [i64; 2] {
+    [(nanoseconds / NANOSECONDS) as i64, (nanoseconds % NANOSECONDS) as i64]
 }
 
 /// Where a [`Wait`] can be; `None` when the alternate stack that the code runs on has no room left.

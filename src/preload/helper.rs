@@ -21,15 +21,12 @@ use crate::pending::{self, Wanted};
 use crate::process::OwnProcess;
 use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
-use crate::sink::Sink;
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{
-    alike, background, children, crash, descriptors, maps, process, questions, regions, timers, whose,
-};
+use crate::{alike, background, crash, descriptors, maps, process, questions, regions, timers};
 use core::arch::global_asm;
 use core::ffi::c_void;
-use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread, Whose};
+use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread};
 use sys::process::{self as sysprocess, pr};
 use sys::signal::{self, Action, SIGNALS};
 
@@ -139,8 +136,6 @@ impl Job<'_> {
 pub struct Snapshot {
     /// The process.
     pub process: Process,
-    /// The same, for a save that finds the image.
-    pub whose: Whose,
     /// Its map.
     pub vmas: List<maps::Vma>,
     /// Its open file descriptions.
@@ -249,6 +244,7 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     if job.saved && job.request == Request::SaveAndEnd {
         sysprocess::kill_self();
     }
+    crate::blocking::learn(&job.actions);
     let all_stopped = job.all_stopped;
     if let Some(gathering) = job.gathering.take() {
         gathering.end(all_stopped);
@@ -308,10 +304,8 @@ fn save(job: &mut Job) {
     report.accept(job);
     let result = stopped.map_err(Stop::from).and_then(|_| save_stopped(job, &mut report));
     job.saved = result.is_ok();
-    match result {
-        Err(stop) => report.failed(stop),
-        Ok(()) if job.request == Request::SaveAndEnd => children::end(job),
-        Ok(()) => {}
+    if let Err(stop) = result {
+        report.failed(stop);
     }
     report.close();
 }
@@ -369,7 +363,6 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     alike::check(job, report)?;
-    children::check(job, report)?;
     let vmas = maps::read(job, scratch, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
@@ -384,7 +377,6 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let contents = Contents::capture(&vmas, wanted, scratch)?;
     let mut snapshot = Snapshot {
         process,
-        whose: whose::of(job.pid),
         vmas,
         files,
         descriptors,
@@ -396,7 +388,6 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
         has_attributes: false,
     };
     if report.is_check {
-        Sink::check(job, &snapshot.whose, report)?;
         regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {
         background::write(job, &mut snapshot, scratch, report)

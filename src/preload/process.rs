@@ -28,20 +28,17 @@ pub struct OwnProcess {
     itimers: [[i64; 4]; 3],
     /// `PR_GET_CHILD_SUBREAPER`.
     subreaper: u32,
-    /// There are children, ended or not, or processes that it traces; `None` where the kernel does not say.
-    pub has_children: Option<bool>,
 }
 
 impl OwnProcess {
     /// Asks for it. Needs no descriptor.
     pub fn ask() -> Result<Self, Failure> {
         let subreaper = known("prctl", ask::prctl_stored(ask::Stored::ChildSubreaper))? as u32;
-        let has_children = ask::has_any_child().ok();
         let mut itimers = [[0; 4]; 3];
         for (which, timer) in itimers.iter_mut().enumerate() {
             *timer = known("getitimer", ask::interval_timer(which as u32))?;
         }
-        Ok(Self { itimers, subreaper, has_children })
+        Ok(Self { itimers, subreaper })
     }
 }
 
@@ -49,6 +46,8 @@ impl OwnProcess {
 pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
     let len = ask::current_dir(scratch.room()).map_err(|errno| Failure::Ask("getcwd", errno))?;
     let cwd = scratch.keep(len.saturating_sub(1))?;
+    let boottime = now(clock::BOOTTIME);
+    crate::blocking::note_boottime(boottime);
     Ok(Process {
         pid: job.pid,
         ppid: job.ppid,
@@ -63,7 +62,7 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         cwd,
         realtime: time(now(clock::REALTIME)),
         monotonic: time(now(clock::MONOTONIC)),
-        boottime: time(now(clock::BOOTTIME)),
+        boottime: time(boottime),
         itimers: job.process.itimers.map(|[isec, ifrac, sec, frac]| Timer {
             interval: time([isec, ifrac]),
             value: time([sec, frac]),

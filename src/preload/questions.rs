@@ -9,7 +9,11 @@ use crate::message::Failure;
 use crate::pending::{self, Wanted};
 use crate::threads::Gathering;
 use crate::{threads, timers};
+use core::sync::atomic::Ordering;
 use sys::{Errno, thread};
+
+/// `ckpt_gathering` when threads have been asked.
+const ASKED: u32 = 2;
 
 /// Before anything is asked.
 pub fn begin() {
@@ -58,9 +62,11 @@ pub fn answer(job: &Job) -> Result<(), Failure> {
         // All other threads stand still: nobody sees the descriptor.
         timers::look(job.pid, job.gathering.is_some())?;
     }
+    // A thread that is on its way into its sleep sees that the value is another one.
+    ckpt_gathering.store(ASKED, Ordering::Release);
+    thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
     for slot in job.gathering.iter().flat_map(Gathering::parked) {
         while slot.is_asked() {
-            thread::futex_wake(&ckpt_gathering, u32::MAX >> 1);
             slot.wait_for_answer();
         }
     }

@@ -87,9 +87,9 @@ impl Slot {
         thread::futex_wake(&self.asked, 1);
     }
 
-    /// Sleeps for the answer, a millisecond at most.
+    /// Sleeps for the answer. Without a limit: a futex that has one and is interrupted (SIGSTOP, a freezer) would be what restart_syscall(2) continues.
     pub fn wait_for_answer(&self) {
-        let _ = thread::futex_wait(&self.asked, 1, 1_000_000);
+        let _ = thread::futex_wait(&self.asked, 1, 0);
     }
 }
 
@@ -301,7 +301,8 @@ impl Gathering {
             if inside == 0 {
                 break;
             }
-            let _ = thread::futex_wait(&ckpt_inside, inside, 1_000_000);
+            // The last one wakes us. No limit: see `Slot::wait_for_answer`.
+            let _ = thread::futex_wait(&ckpt_inside, inside, 0);
         }
         self.left().store(1, Ordering::Release);
         thread::futex_wake(self.left(), 1);
@@ -409,9 +410,13 @@ pub unsafe extern "C" fn ckpt_park(arrival: *mut Arrival, slot: *mut Slot) {
     if PARKED.fetch_add(1, Ordering::SeqCst) + 1 == AWAITED.load(Ordering::SeqCst) {
         thread::futex_wake(&PARKED, 1);
     }
-    while ckpt_gathering.load(Ordering::Acquire) != 0 {
+    loop {
+        let gathering = ckpt_gathering.load(Ordering::Acquire);
+        if gathering == 0 {
+            break;
+        }
         crate::questions::answer_in(slot);
-        let _ = thread::futex_wait(&ckpt_gathering, 1, 0);
+        let _ = thread::futex_wait(&ckpt_gathering, gathering, 0);
     }
     crate::pending::put_back(own.tid);
     // SAFETY: the gathering is over: nobody but this thread looks at it any more.

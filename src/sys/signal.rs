@@ -63,6 +63,7 @@ pub mod sa {
     pub const RESTORER: u64 = 0x0400_0000;
     pub const ONSTACK: u64 = 0x0800_0000;
     pub const RESTART: u64 = 0x1000_0000;
+    pub const RESETHAND: u64 = 0x8000_0000;
 }
 
 /// rt_sigaction(2): the present action.

@@ -1,7 +1,7 @@
 //! Blocking calls do not notice: interrupted by a save they neither return EINTR nor return early, neither after the save nor after a restart. The
 //! victim knows for each call how exactly its timeout can be kept.
 
-use harness::{Place, Process, Program, User, survives};
+use harness::{Artifact, Place, Process, Program, User, survives, tool};
 use nix::libc;
 use nix::sys::signal::Signal;
 use std::thread;
@@ -200,4 +200,104 @@ fn handler_that_is_about_to_run_ends_the_call() {
             process.passes();
         }
     }
+}
+
+/// Calls that a handler of the program has ended, with the checkpoint signal blocked: see the victim.
+const ENDED: [&str; 17] = [
+    "sigsuspend",
+    "pselect",
+    "ppoll",
+    "epoll_pwait",
+    "pause",
+    "select",
+    "poll",
+    "epoll_wait",
+    "nanosleep",
+    "clock_nanosleep",
+    "futex",
+    "futex_absolute",
+    "sigtimedwait",
+    "semop",
+    "msgrcv",
+    "read",
+    "recv",
+];
+
+#[test]
+fn call_that_a_handler_of_the_program_has_ended_stays_ended() {
+    thread::scope(|scope| {
+        for user in User::each() {
+            for call in ENDED {
+                scope.spawn(move || {
+                    let mut process = Place::new(user).start(&Program::victim("ended_calls").arg(call));
+                    process.ready();
+                    process.until("the image", |process| process.place.file("myckpt").exists());
+                    let image = process.image_of_save();
+                    process.passes();
+                    // What the image has is the moment before the call returns.
+                    let image = image.copy("restarted");
+                    image.place().write("out", b"");
+                    image.restart().passes();
+                });
+            }
+        }
+    });
+}
+
+/// What waits in `from_boot`.
+const WAITS: [&str; 12] = [
+    "sleep_monotonic",
+    "sleep_boottime",
+    "sleep_realtime",
+    "futex_monotonic",
+    "futex_realtime",
+    "timerfd_monotonic",
+    "timerfd_boottime",
+    "timerfd_realtime",
+    "timerfd_relative",
+    "timer_monotonic",
+    "timer_boottime",
+    "timer_relative",
+];
+
+/// A namespace in which a machine has been up for so many seconds more.
+fn up_for(seconds: &str) -> [String; 5] {
+    let [monotonic, boottime] = ["monotonic", "boottime"].map(|clock| format!("--{clock}={seconds}"));
+    // A command that is executed in it, not a child: ids are the same on both sides.
+    ["--time".into(), monotonic, boottime, "--".into(), "env".into()]
+}
+
+/// Only root may make a time namespace without a user namespace, which would change more than clocks.
+#[test]
+fn absolute_timeouts_keep_what_was_left_of_them() {
+    thread::scope(|scope| {
+        for wait in WAITS {
+            for (saved, restarted) in [("1728000", None), ("100000", None), ("0", Some("1728000"))] {
+                scope.spawn(move || {
+                    let place = Place::new(User::Myself);
+                    if !nix::unistd::geteuid().is_root() {
+                        return;
+                    }
+                    let victim = place.executable(&Program::victim("from_boot"));
+                    let library = format!("LD_PRELOAD={}", place.artifact(Artifact::Library).display());
+                    let unshare = Program::tool("unshare").without_preload().args(up_for(saved));
+                    let program = unshare.arg(library).arg(victim).arg(wait);
+                    let mut process = place.start(&program);
+                    process.ready();
+                    thread::sleep(TIMEOUT / 5);
+                    let start = Instant::now();
+                    let image = process.save();
+                    process.kill();
+                    let restart = image.command::<&str>([]);
+                    let mut command = place.command(&tool("unshare"));
+                    command.args(up_for(restarted.unwrap_or("0")));
+                    command.arg(restart.get_program()).args(restart.get_args());
+                    let process = image.restart_by(command);
+                    let down = start.elapsed().as_nanos().to_string();
+                    process.place.write("downtime", down.as_bytes());
+                    process.passes();
+                });
+            }
+        }
+    });
 }
