@@ -145,6 +145,8 @@ pub unsafe fn early<'a: 'n, 'n>(
     arena: &mut Arena<'a>,
 ) -> Result<'n, ()> {
     let mut ops = plan.early.as_slice();
+    // What the last path was that was followed: the calls after it name its descriptor only.
+    let mut path = None;
     while let [op, rest @ ..] = ops {
         if op.nr == Sysno::preadv as u16 {
             let count = ops.iter().take_while(|op| op.nr == Sysno::preadv as u16).count();
@@ -156,22 +158,49 @@ pub unsafe fn early<'a: 'n, 'n>(
         }
         // SAFETY: the caller answers for the plan.
         let result = unsafe { call(op) };
+        if op.nr == Sysno::openat2 as u16 {
+            path = Some(op);
+        }
+        // SAFETY: the planner keeps both structs in its arena.
+        if result.is_ok() && op.check == Check::Same && !unsafe { op.is_same() } {
+            let thing = shown(path.unwrap_or(op), arena);
+            return Err(crate::files::found::replaced(thing));
+        }
         if !op.accepts(result) {
-            return Err(explain(op, result, arena));
+            if let Some(back) = rest.first().filter(|next| next.nr == Sysno::fchmodat as u16) {
+                // The file was given another mode for this moment.
+                // SAFETY: as above.
+                let _ = unsafe { call(back) };
+            }
+            let named = path.filter(|_| op.nr == Sysno::openat as u16 && names_descriptor(op));
+            return Err(explain(op, named.unwrap_or(op), result, arena));
         }
         ops = rest;
     }
     Ok(())
 }
 
-/// What an op that failed means for the user.
-fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Failure<'a> {
+/// Whether an openat(2) opens what a descriptor stands for.
+fn names_descriptor(op: &Op) -> bool {
+    let [_, path, ..] = op.args;
+    // SAFETY: the planner gives every openat(2) the address of a string with its NUL.
+    let path = unsafe { core::ffi::CStr::from_ptr(path as *const core::ffi::c_char) };
+    path.to_bytes().starts_with(b"/proc/self/fd/")
+}
+
+/// A call, for a message.
+fn shown<'a>(op: &Op, arena: &mut Arena<'a>) -> &'a [u8] {
     let mut line = print::Text::new();
     print::call(op, &mut line);
     line.truncate(512);
+    arena.copy(line.as_bytes()).map_or(b"a system call", |copy| copy)
+}
+
+/// What an op that failed means for the user. `named` is the one that names the file.
+fn explain<'a>(op: &Op, named: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Failure<'a> {
     let errno = result.err();
-    let opens = matches!(op.sysno(), Some(Sysno::openat | Sysno::chdir));
-    let thing: &[u8] = arena.copy(line.as_bytes()).map_or(b"a system call", |copy| copy);
+    let opens = matches!(op.sysno(), Some(Sysno::openat | Sysno::openat2 | Sysno::chdir));
+    let thing = shown(named, arena);
     if let Some((code, cause, advice)) = errno.and_then(|errno| crate::files::explain(op, errno)) {
         return Failure { code, thing, cause, errno, advice };
     }
@@ -179,6 +208,11 @@ fn explain<'a>(op: &Op, result: sys::Result<usize>, arena: &mut Arena<'a>) -> Fa
         (true, Some(sys::Errno::ENOENT | sys::Errno::ENOTDIR)) => {
             (Code::FileMissing, "a file of the process is not there", "put it back")
         }
+        (true, Some(sys::Errno::ELOOP)) => (
+            Code::FileChanged,
+            "a symbolic link is in the path of a file of the process now",
+            "put the file back, or use --fd N=PATH",
+        ),
         (_, None) => (Code::Internal, "a system call gave another result than planned", "please report it"),
         _ => (Code::Call, "a system call that the restart needs failed", ""),
     };

@@ -3,9 +3,11 @@
 
 use crate::arena::{Arena, List};
 use crate::exit::{Code, Failure, Result};
-use crate::files::out_of_the_way;
+use crate::files::found::{open_held, stand_in};
+use crate::files::{Paths, out_of_the_way};
 use image::format::{Object, PAGE, Region, object_kind, region_flag, region_kind};
 use image::read::Image;
+use sys::Errno;
 use sys::fd::{self, AT_FDCWD, memfd, open_flag};
 use sys::line::Line;
 
@@ -64,7 +66,12 @@ pub fn lay_out<'a>(image: &Image<'_>, arena: &mut Arena<'a>) -> Result<'static, 
 /// # Errors
 ///
 /// When the kernel refuses.
-pub fn make<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Made]> {
+pub fn make(
+    image: &Image<'static>,
+    paths: &Paths<'static>,
+    is_plan: bool,
+    arena: &mut Arena<'static>,
+) -> Result<'static, &'static [Made]> {
     let mut made = lay_out(image, arena)?;
     for (object, files) in image.objects().iter().zip(made.as_mut_slice()) {
         if object.kind == object_kind::SHARED_ANON {
@@ -73,16 +80,18 @@ pub fn make<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Mad
         let name = image.c_str(object.name);
         let fail = |cause| move |errno| Failure::os(Code::Call, name, cause, errno, "").by_errno();
         let first = match object.kind {
+            object_kind::MEMFD if is_plan => stand_in(),
             object_kind::MEMFD => memory_file(name, &object),
-            _ => nameless_file(name),
+            _ => nameless_file(paths.now(name, arena)?, object.dev, paths, is_plan),
         };
         let first = first.map_err(fail("cannot make a file for what the process had open or mapped"))?;
-        let sized = fd::set_length(first, object.size);
+        let sized = if is_plan { Ok(()) } else { fd::set_length(first, object.size) };
         sized.map_err(fail("no room for a file that the process had open or mapped"))?;
         let moved = out_of_the_way(image, first);
         files.fd = moved.map_err(fail("no free descriptor for a file that the process had mapped"))?;
         if files.read_only == WANTED {
-            let opened = again(files.fd, open_flag::RDONLY).and_then(|fd| out_of_the_way(image, fd));
+            let opened = if is_plan { stand_in() } else { open_held(files.fd, open_flag::RDONLY) };
+            let opened = opened.and_then(|fd| out_of_the_way(image, fd));
             files.read_only = opened.map_err(fail("cannot open a file that the process had mapped"))?;
         }
     }
@@ -98,23 +107,29 @@ fn memory_file(name: &[u8], object: &Object) -> sys::Result<i32> {
     fd::create_memfd(name, FLAGS | first).or_else(|_| fd::create_memfd(name, FLAGS))
 }
 
-/// A file without a name, on the file system of the deleted one if that can be.
-fn nameless_file(path: &[u8]) -> sys::Result<i32> {
-    let mut parent = Line::<4096>::new();
+/// A file without a name, on the file system of the deleted one if that can be. On another one in its place somebody else might read it.
+fn nameless_file(path: &[u8], dev: u64, paths: &Paths<'_>, is_plan: bool) -> sys::Result<i32> {
+    let make = |at, dir: &[u8]| {
+        let flags = open_flag::TMPFILE | open_flag::RDWR | open_flag::CLOEXEC;
+        if is_plan { stand_in() } else { fd::open_at(at, dir, flags, 0o600) }
+    };
+    let mut parent = Line::<4097>::new();
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0).max(1);
     parent.bytes(path.get(..end).unwrap_or_default()).text("\0");
-    let flags = open_flag::TMPFILE | open_flag::RDWR | open_flag::CLOEXEC;
-    for dir in [parent.as_bytes(), b".\0", b"/tmp\0", b"/var/tmp\0"] {
-        if let Ok(made) = fd::open_at(AT_FDCWD, dir, flags, 0o600) {
+    if let Ok(held) = paths.hold(AT_FDCWD, parent.as_bytes(), open_flag::DIRECTORY) {
+        let is_it = fd::stat_fd(held).is_ok_and(|stat| stat.dev == dev);
+        let made = if is_it { make(held, b".\0") } else { Err(Errno::EXDEV) };
+        let _ = fd::close(held);
+        if made.is_ok() {
+            return made;
+        }
+    }
+    for dir in [&b".\0"[..], b"/tmp\0", b"/var/tmp\0"] {
+        if let Ok(made) = make(AT_FDCWD, dir) {
             return Ok(made);
         }
     }
     fd::create_memfd(b"deleted\0", memfd::CLOEXEC)
-}
-
-/// Opens the file behind a descriptor again.
-fn again(fd: i32, flags: u32) -> sys::Result<i32> {
-    fd::open_at(AT_FDCWD, descriptor_path(fd).as_bytes(), flags | open_flag::CLOEXEC, 0)
 }
 
 /// The path by which the file of a descriptor of this process can be opened, with its NUL.

@@ -1,6 +1,8 @@
 //! One planned system call.
 
+use crate::files::Identity;
 use sys::Sysno;
+use sys::fd::Stat;
 
 /// What result a call must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Check {
     Until = 3,
     /// Made by the thread that comes to it last, and not by the others; then anything, as [`Check::Any`].
     Last = 4,
+    /// fstat(2) or newfstatat(2): the file must be the [`Identity`] at [`Op::expect`].
+    Same = 5,
 }
 
 /// Operations of futex(2) (include/uapi/linux/futex.h).
@@ -86,6 +90,24 @@ impl Op {
         Self::success(Sysno::futex, [word, FUTEX_WAKE_OP_PRIVATE, ALL, 0, word, SET_ONE], 0)
     }
 
+    /// Makes call `nr`, fstat(2) or newfstatat(2), and wants the file to be the [`Identity`] at address `identity`.
+    pub fn same<const N: usize>(nr: Sysno, args: [u64; N], identity: u64) -> Self {
+        Self { check: Check::Same, ..Self::exact(nr, args, identity) }
+    }
+
+    /// Of an op that [`Op::same`] has made and that was carried out: whether the file is the one that is meant.
+    ///
+    /// # Safety
+    ///
+    /// The addresses in it are those of a [`Stat`] and an [`Identity`].
+    pub unsafe fn is_same(&self) -> bool {
+        let [_, second, third, ..] = self.args;
+        let stat = if self.nr == Sysno::fstat as u16 { second } else { third };
+        // SAFETY: the caller answers for both addresses; the kernel has filled the first one.
+        let (stat, identity) = unsafe { (&*(stat as *const Stat), &*(self.expect as *const Identity)) };
+        identity.is(stat)
+    }
+
     /// Copies bytes.
     pub fn copy(to: u64, from: u64, len: u64) -> Self {
         Self { nr: COPY, check: Check::Exact, pad: 0, line: 0, args: [to, from, len, 0, 0, 0], expect: 0 }
@@ -95,7 +117,7 @@ impl Op {
     pub fn accepts(&self, result: sys::Result<usize>) -> bool {
         match (self.check, result) {
             (Check::Exact, Ok(value)) => value as u64 == self.expect,
-            (Check::Success, Ok(_)) | (Check::Any | Check::Last | Check::Until, _) => true,
+            (Check::Success | Check::Same, Ok(_)) | (Check::Any | Check::Last | Check::Until, _) => true,
             (_, Err(_)) => false,
         }
     }

@@ -31,6 +31,34 @@ pub enum Missing {
     Null,
 }
 
+/// What is looked at before a process is restarted, and can be left out (`--force`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Check {
+    /// The image is this user's, and nobody else can write to it.
+    Owner = 1,
+    /// The process was this user's.
+    User = 2,
+    /// It was under no more seccomp filters.
+    Filters = 4,
+    /// With `--lazy`: the image cannot go away.
+    Lazy = 8,
+    /// With `--pid`: the namespace has a /proc.
+    Proc = 16,
+    /// Nobody else can have put a file in the place of one that the process writes to.
+    Paths = 32,
+}
+
+/// The words for them.
+const CHECKS: [(&[u8], Check); 6] = [
+    (b"owner", Check::Owner),
+    (b"user", Check::User),
+    (b"filters", Check::Filters),
+    (b"lazy", Check::Lazy),
+    (b"proc", Check::Proc),
+    (b"paths", Check::Paths),
+];
+
 /// What a descriptor of the process is to be instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
@@ -64,8 +92,8 @@ pub struct Options<'a> {
     pub image: &'a [u8],
     /// Map pages from the image instead of reading them.
     pub lazy: bool,
-    /// Go on where a mismatch can be survived.
-    pub force: bool,
+    /// [`Check`]s that are left out.
+    pub forced: u32,
     /// Threads that read pages; 0: as many as there are CPUs.
     pub jobs: u32,
     /// Cut files that the process had open for writing back to their length at the save.
@@ -79,6 +107,11 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
+    /// Whether a check is to be left out.
+    pub fn forces(&self, check: Check) -> bool {
+        self.forced & check as u32 != 0
+    }
+
     /// Descriptors that are to be something else.
     pub fn redirected(&self) -> impl Iterator<Item = &(u32, Target<'a>)> {
         self.redirections.iter().flatten()
@@ -94,7 +127,11 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
                 first; page data is not checked then, and IMAGE must not be altered
   --plan        print the system calls of the restart, and make none of them
   --verify      check every checksum of IMAGE, and do nothing else
-  --force       go on where a mismatch with this machine can be survived
+  --force=CHECK[,CHECK]...
+                go on although a check says no: owner (the image is somebody else's, or others
+                can write to it), user (the process was), filters (of seccomp: those that it was
+                under are not there), lazy (the image can go away), proc (there is none in the
+                namespace of --pid), paths (others can change where a file that it writes to is)
   --jobs=N      read pages with N threads (default: one for each CPU, at most 8)
   --fd N=PATH   let descriptor N of the process be PATH instead (at its end, if the process
                 writes to it); N=&M: descriptor M of myrestart itself, 0, 1 or 2
@@ -152,7 +189,6 @@ pub fn parse<'a>(mut args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options
             b"--plan" => options.mode = Mode::Plan,
             b"--verify" => options.mode = Mode::Verify,
             b"--lazy" => options.lazy = true,
-            b"--force" => options.force = true,
             b"--rollback-files" => options.roll_back = true,
             b"--fd" => {
                 let redirection = args.next().map_or(&b""[..], CStr::to_bytes_with_nul);
@@ -193,9 +229,16 @@ fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
             b"namespace" => Pid::Namespace,
             _ => return Err(usage(bytes, "not one of new, keep, namespace")),
         };
+    } else if let Some(checks) = bytes.strip_prefix(b"--force=") {
+        for word in checks.split(|byte| *byte == b',') {
+            let check = CHECKS.iter().find(|(name, _)| *name == word);
+            let (_, check) =
+                check.ok_or(usage(bytes, "not a list of owner, user, filters, lazy, proc, paths"))?;
+            options.forced |= *check as u32;
+        }
     } else if let Some(redirection) = whole.strip_prefix(b"--fd=") {
         redirect(options, redirection)?;
-    } else if matches!(bytes, b"--jobs" | b"--missing-files" | b"--pid") {
+    } else if matches!(bytes, b"--jobs" | b"--missing-files" | b"--pid" | b"--force") {
         return Err(usage(bytes, "its value must follow an equals sign"));
     } else {
         return Err(usage(bytes, "unknown option"));
@@ -235,12 +278,12 @@ mod tests {
 
     #[test]
     fn options_may_stand_anywhere() {
-        let options = run(&[c"--lazy", c"x", c"--jobs=3", c"--force", c"--plan"]);
+        let options = run(&[c"--lazy", c"x", c"--jobs=3", c"--force=paths,owner", c"--plan"]);
         let expected = Options {
             mode: Mode::Plan,
             image: b"x\0",
             lazy: true,
-            force: true,
+            forced: Check::Paths as u32 | Check::Owner as u32,
             jobs: 3,
             ..Options::default()
         };
@@ -281,6 +324,8 @@ mod tests {
             (&[c"-x"], b"-x"),
             (&[c"--missing-files=what", c"x"], b"--missing-files=what"),
             (&[c"--pid=1", c"x"], b"--pid=1"),
+            (&[c"--force", c"x"], b"--force"),
+            (&[c"--force=owner,all", c"x"], b"--force=owner,all"),
             (&[c"--fd", c"3", c"x"], b"3\0"),
             (&[c"--fd", c"3=&3", c"x"], b"3=&3\0"),
             (&[c"--fd"], b""),

@@ -82,6 +82,7 @@ const ADVICE: Arg = One(
 );
 const OPEN: &[(u64, &str)] = &[
     (CREAT, "O_CREAT"),
+    (0o200, "O_EXCL"),
     (0o400, "O_NOCTTY"),
     (0o2000, "O_APPEND"),
     (0o4000, "O_NONBLOCK"),
@@ -194,6 +195,10 @@ fn arguments(nr: Sysno, op: &Op) -> Option<&'static [Arg]> {
         Sysno::mlockall => &[MLOCKALL],
         Sysno::preadv => &[Int, IoVecs, Dec, Dec],
         Sysno::openat => &[DirFd, Text, OpenFlags],
+        Sysno::openat2 => &[DirFd, Text, Struct, Dec],
+        Sysno::fstat => &[Int, Struct],
+        Sysno::newfstatat => &[DirFd, Text, Struct, One(&[(0x100, "AT_SYMLINK_NOFOLLOW")], "AT_???")],
+        Sysno::fchdir => &[Int],
         Sysno::close => &[Int],
         Sysno::lseek => &[Int, Dec, WHENCE],
         Sysno::dup3 => &[Int, Int, DUP_FLAGS],
@@ -275,6 +280,7 @@ pub fn traced(op: &Op, line: &mut Text) {
     }
     line.text(" = ");
     match op.sysno() {
+        Some(_) if op.check == Check::Same => line.dec(0),
         Some(Sysno::mmap | Sysno::mremap) => line.hex(op.expect),
         Some(Sysno::umask) => line.octal(op.expect),
         Some(Sysno::personality) => {

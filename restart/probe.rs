@@ -2,10 +2,12 @@
 
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
-use crate::files::{Own, out_of_the_way};
+use crate::files::found::{is_harmless, open_held, stand_in};
+use crate::files::{Identity, Own, Paths, mode, out_of_the_way, same_inode};
 use crate::load::Loader;
+use crate::options::{Check, Mode, Options};
 use crate::plan::clocks::Ahead;
-use crate::plan::{Backing, SavedVdso};
+use crate::plan::{Backing, Executable, SavedVdso};
 use core::ffi::CStr;
 use image::elf::Phdr;
 use image::error::ImageError;
@@ -17,20 +19,10 @@ use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
 use sys::memory::{map, prot};
 use sys::time::clock;
 
-/// File types of `st_mode` (`man 7 inode`).
-mod mode {
-    pub const TYPE: u32 = 0o170_000;
-    pub const REGULAR: u32 = 0o100_000;
-    pub const DIRECTORY: u32 = 0o040_000;
-    pub const FIFO: u32 = 0o010_000;
-}
-
 /// An image that is open, with its tables in memory.
 pub struct Opened<'a> {
     /// Descriptor, above 2.
     pub fd: i32,
-    /// User id of the file's owner.
-    pub owner: u32,
     /// Its tables.
     pub image: Image<'a>,
     /// The sums of its page data.
@@ -45,25 +37,55 @@ pub struct Opened<'a> {
 /// # Errors
 ///
 /// Each way in which a file is not an image has its code.
-pub fn open_image(name: &[u8]) -> Result<'_, Opened<'static>> {
-    let fd = if name == b"-\0" { spool()? } else { open_file(name)? };
-    let stat = sys::fd::stat_fd(fd)
-        .map_err(|errno| Failure::os(Code::NoImage, name, "cannot look at the image", errno, ""))?;
+pub fn open_image<'a>(options: &Options<'a>) -> Result<'a, Opened<'static>> {
+    let name = options.image;
+    let from_stdin = name == b"-\0";
+    let fd = if from_stdin { 0 } else { open_file(name)? };
+    let fail = |errno| Failure::os(Code::NoImage, name, "cannot look at the image", errno, "");
+    let stat = sys::fd::stat_fd(fd).map_err(fail)?;
     let refuse = |cause, advice| Err(Failure::new(Code::NotRegular, name, cause, advice));
     match stat.mode & mode::TYPE {
         mode::REGULAR => {}
+        _ if from_stdin => {}
         mode::DIRECTORY => return refuse("a directory, not an image", "name the image in it"),
         mode::FIFO => {
             return refuse("a pipe, not a file", "to restart from a pipe, give - and redirect stdin");
         }
         _ => return refuse("not a regular file", "copy the image to a file"),
     }
-    let len = u64::try_from(stat.size).unwrap_or(0);
+    check_owner(&stat, options)?;
+    let (fd, len) = if from_stdin {
+        let fd = spool()?;
+        (fd, sys::fd::stat_fd(fd).map_err(fail)?.size)
+    } else {
+        (fd, stat.size)
+    };
+    let len = u64::try_from(len).unwrap_or(0);
     let refused = |error| not_an_image(error, name);
     let image = Image::parse(read_tables(fd, len, name)?, len).map_err(refused)?;
     let Head { sums_off, sums_len, .. } = *image.head();
     let sums = image.sums(read_part(fd, sums_off, sums_len, name)?).map_err(refused)?;
-    Ok(Opened { fd, owner: stat.uid, image, sums })
+    Ok(Opened { fd, image, sums })
+}
+
+/// Refuses an image that another user could have made: nothing of it is read before. What comes through a pipe comes from whoever made the pipe.
+fn check_owner<'a>(stat: &Stat, options: &Options<'a>) -> Result<'a, ()> {
+    const OTHERS_WRITE: u32 = 0o022;
+    if options.forces(Check::Owner) {
+        return Ok(());
+    }
+    let refuse = |cause, advice| Err(Failure::new(Code::Permission, options.image, cause, advice));
+    let is_regular = stat.mode & mode::TYPE == mode::REGULAR;
+    let by_root = !is_regular && stat.uid == 0;
+    if stat.uid != sys::process::uid() && !by_root {
+        let cause = "the image belongs to another user, who decides what it would do";
+        return refuse(cause, "copy it if you trust it, or use --force=owner");
+    }
+    if is_regular && stat.mode & OTHERS_WRITE != 0 {
+        let cause = "others can write to the image, and decide what it would do";
+        return refuse(cause, "take the permission away (chmod go-w) if nobody has, or use --force=owner");
+    }
+    Ok(())
 }
 
 /// Opens a file under a number above 2, without waiting for the other end of a FIFO.
@@ -220,22 +242,17 @@ const SHARED_FILE_SYSTEMS: [u64; 15] = [
     0x786f_4256, // vboxsf
 ];
 
-/// Refuses an image that another user could have made, or of another user's process, or of a CPU that could do more.
+/// Refuses the image of another user's process, or of a CPU that could do more.
 ///
 /// # Errors
 ///
-/// [`Code::Permission`] unless `force`; [`Code::Cpu`].
-pub fn check_machine<'a>(opened: &Opened<'_>, name: &'a [u8], force: bool) -> Result<'a, ()> {
-    let process = opened.image.process();
-    let me = sys::process::uid();
-    if opened.owner != me && !force {
-        let cause = "the image belongs to another user, who decides what it would do";
-        let advice = "copy it if you trust it, or use --force";
-        return Err(Failure::new(Code::Permission, name, cause, advice));
-    }
-    if process.uid != me && !force {
+/// [`Code::Permission`] unless forced; [`Code::Cpu`].
+pub fn check_machine<'a>(image: &Image, options: &Options<'a>) -> Result<'a, ()> {
+    let name = options.image;
+    let process = image.process();
+    if process.uid != sys::process::uid() && !options.forces(Check::User) {
         let cause = "the process belonged to another user";
-        let advice = "restart it as that user, or use --force";
+        let advice = "restart it as that user, or use --force=user";
         return Err(Failure::new(Code::Permission, name, cause, advice));
     }
     if process.xcr0 == 0 {
@@ -277,7 +294,8 @@ pub fn check_filters<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'
         return Ok(());
     }
     let cause = "the process was under seccomp filters that this process is not under";
-    let advice = "restart it under the same ones (in the same container), or use --force to go on without";
+    let advice =
+        "restart it under the same ones (in the same container), or use --force=filters to go on without";
     Err(Failure::new(Code::Permission, name, cause, advice))
 }
 
@@ -369,16 +387,37 @@ struct Use {
     kept_out: bool,
 }
 
-/// Opens the files that regions map.
+/// Looks whether the working directory is there.
 ///
 /// # Errors
 ///
-/// When a file that is mapped shared cannot be opened: without it there is nothing to map. Private mappings come from the image then.
-pub fn open_backings<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a, &'a [Backing]> {
-    let files = image.files();
-    let mut uses = arena.list::<Use>(files.len())?;
-    let mut backings = arena.list::<Backing>(files.len())?;
-    for _ in 0..files.len() {
+/// [`Code::FileMissing`]; [`Code::FileChanged`] where a symbolic link is on the way.
+pub fn look_at_cwd(
+    image: &Image<'static>,
+    paths: &Paths<'static>,
+    arena: &mut Arena<'static>,
+) -> Result<'static, ()> {
+    let path = image.c_str(image.process().cwd);
+    if path.len() <= 1 {
+        return Ok(());
+    }
+    match paths.hold(AT_FDCWD, paths.now(path, arena)?, open_flag::DIRECTORY) {
+        Ok(held) => {
+            let _ = sys::fd::close(held);
+            Ok(())
+        }
+        Err(errno) => {
+            let code = if errno == Errno::ELOOP { Code::FileChanged } else { Code::FileMissing };
+            let cause = "the working directory of the process is not there";
+            Err(Failure::os(code, path, cause, errno, "put it back"))
+        }
+    }
+}
+
+/// What regions do with the mapped files.
+fn uses<'a>(image: &Image, arena: &mut Arena<'a>) -> Result<'static, &'a [Use]> {
+    let mut uses = arena.list::<Use>(image.files().len())?;
+    for _ in 0..image.files().len() {
         uses.push(Use::default())?;
     }
     for region in image.regions().iter() {
@@ -394,41 +433,137 @@ pub fn open_backings<'a>(image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'a,
             _ => {}
         }
     }
-    for (file, used) in files.iter().zip(uses.as_slice()) {
-        backings.push(open_backing(image, &file, *used)?)?;
+    Ok(uses.into_slice())
+}
+
+/// Looks at the files that the process had mapped shared; opens none. What is there, for each entry of FILES; nothing for the others.
+///
+/// # Errors
+///
+/// [`Code::FileChanged`] where somebody else may have put another file in the place of one that the process writes to.
+pub fn look_at_mapped(
+    image: &Image<'static>,
+    options: &Options<'_>,
+    paths: &Paths<'static>,
+    arena: &mut Arena<'static>,
+) -> Result<'static, &'static [Identity]> {
+    let uses = uses(image, arena)?;
+    let mut all = arena.list::<Identity>(uses.len())?;
+    for (file, used) in image.files().iter().zip(uses) {
+        all.push(if used.shared {
+            look_at_one(image, &file, *used, options, paths, arena)?
+        } else {
+            Identity::default()
+        })?;
+    }
+    Ok(all.into_slice())
+}
+
+fn look_at_one(
+    image: &Image<'static>,
+    file: &MappedFile,
+    used: Use,
+    options: &Options<'_>,
+    paths: &Paths<'static>,
+    arena: &mut Arena<'static>,
+) -> Result<'static, Identity> {
+    let path = image.c_str(file.path);
+    let now = paths.now(path, arena)?;
+    let held = paths.hold(AT_FDCWD, now, 0).map_err(|errno| unmapped(path, errno))?;
+    let stat = sys::fd::stat_fd(held);
+    let _ = sys::fd::close(held);
+    let stat = stat.map_err(|errno| unmapped(path, errno))?;
+    if !is_harmless(&stat) {
+        let cause = "the process had this file mapped, and it is of another type now";
+        return Err(Failure::new(Code::FileChanged, path, cause, "put it back"));
+    }
+    let is_regular = stat.mode & mode::TYPE == mode::REGULAR;
+    let same = same_inode([file.dev, file.ino], &stat);
+    if used.written && is_regular && !same && !options.forces(Check::Paths) && !paths.are_mine(now, &stat) {
+        let cause = "another file is in the place of one that the process had mapped, and somebody else may have put it there";
+        let advice = "put the old one back, or use --force=paths if you trust it";
+        return Err(Failure::new(Code::FileChanged, path, cause, advice));
+    }
+    Ok(Identity::of(&stat))
+}
+
+/// Why a file cannot be mapped again.
+fn unmapped(path: &[u8], errno: Errno) -> Failure<'_> {
+    let code = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Code::FileMissing,
+        Errno::ELOOP => Code::FileChanged,
+        _ => Code::Call,
+    };
+    let cause = "the process had this file mapped, and it cannot be opened";
+    Failure::os(code, path, cause, errno, "put it back").by_errno()
+}
+
+/// Opens the files that regions map. `looked` is what [`look_at_mapped`] has seen.
+///
+/// # Errors
+///
+/// When a file that is mapped shared cannot be opened: without it there is nothing to map. Private mappings come from the image then.
+pub fn open_backings(
+    image: &Image<'static>,
+    options: &Options<'_>,
+    paths: &Paths<'static>,
+    looked: &[Identity],
+    arena: &mut Arena<'static>,
+) -> Result<'static, &'static [Backing]> {
+    let uses = uses(image, arena)?;
+    let mut backings = arena.list::<Backing>(uses.len())?;
+    let is_plan = options.mode == Mode::Plan;
+    for ((file, used), looked) in image.files().iter().zip(uses).zip(looked) {
+        let path = paths.now(image.c_str(file.path), arena)?;
+        backings.push(open_backing(image, &file, *used, path, paths, looked, is_plan)?)?;
     }
     Ok(backings.into_slice())
 }
 
-fn open_backing<'a>(image: &Image<'a>, file: &MappedFile, used: Use) -> Result<'a, Backing> {
+fn open_backing(
+    image: &Image<'static>,
+    file: &MappedFile,
+    used: Use,
+    path: &[u8],
+    paths: &Paths<'static>,
+    looked: &Identity,
+    is_plan: bool,
+) -> Result<'static, Backing> {
     const NONE: Backing = Backing { fd: -1, read_only: -1, same: false };
     if !(used.shared || used.private && file.deleted == 0) {
         return Ok(NONE);
     }
-    let path = image.c_str(file.path);
-    let fail = |errno| {
-        let code = if errno == Errno::ENOENT { Code::FileMissing } else { Code::Call };
-        let cause = "the process had this file mapped, and it cannot be opened";
-        Failure::os(code, path, cause, errno, "put it back").by_errno()
-    };
-    let open = |access| {
-        let flags = access | open_flag::CLOEXEC | open_flag::NONBLOCK | open_flag::NOCTTY;
-        sys::fd::open_at(AT_FDCWD, path, flags, 0)
-    };
-    let opened = open(if used.written { open_flag::RDWR } else { open_flag::RDONLY });
-    let (fd, stat) = match opened.and_then(|fd| Ok((fd, sys::fd::stat_fd(fd)?))) {
-        Ok(found) => found,
+    let named = image.c_str(file.path);
+    let fail = |errno| unmapped(named, errno);
+    let held = match paths.hold(AT_FDCWD, path, 0) {
+        Ok(held) => held,
         Err(_) if !used.shared => return Ok(NONE),
         Err(errno) => return Err(fail(errno)),
     };
-    let same = is_same(file, &stat);
-    if !same && !used.shared {
-        let _ = sys::fd::close(fd);
-        return Ok(NONE);
-    }
-    let both = used.written && used.kept_out;
-    let read_only = if both { open(open_flag::RDONLY).map_err(fail)? } else { -1 };
-    Ok(Backing { fd, read_only, same })
+    // The plan only shows the number.
+    let open = |access| {
+        let flags = access | open_flag::NONBLOCK | open_flag::NOCTTY;
+        if is_plan { stand_in() } else { open_held(held, flags) }
+    };
+    let opened = sys::fd::stat_fd(held).map_err(fail).and_then(|stat| {
+        let same = is_same(file, &stat);
+        if !(used.shared || same && is_harmless(&stat)) {
+            return Ok(NONE);
+        }
+        if !looked.is(&stat) {
+            return Err(crate::files::found::replaced(named));
+        }
+        let fd = match open(if used.written { open_flag::RDWR } else { open_flag::RDONLY }) {
+            Ok(fd) => fd,
+            Err(_) if !used.shared => return Ok(NONE),
+            Err(errno) => return Err(fail(errno)),
+        };
+        let both = used.written && used.kept_out;
+        let read_only = if both { open(open_flag::RDONLY).map_err(fail)? } else { -1 };
+        Ok(Backing { fd, read_only, same })
+    });
+    let _ = sys::fd::close(held);
+    opened
 }
 
 /// Whether a file is what it was, as far as can be told without reading it.
@@ -522,10 +657,11 @@ pub fn keep_stderr(image: &Image) -> i32 {
     })
 }
 
-/// Whether there is a controlling terminal.
+/// Whether there is a controlling terminal (`tty_nr` of proc_pid_stat(5)).
 pub fn has_terminal() -> bool {
-    let flags = open_flag::RDWR | open_flag::CLOEXEC | open_flag::NOCTTY;
-    sys::fd::open_at(AT_FDCWD, b"/dev/tty\0", flags, 0).map(sys::fd::close).is_ok()
+    let mut text = [0u8; 1024];
+    let stat = proc_text(b"/proc/self/stat\0", &mut text).and_then(image::stat::Stat::parse);
+    stat.is_some_and(|stat| stat.tty_nr != 0)
 }
 
 /// Present `/proc/self/oom_score_adj`.
@@ -577,9 +713,17 @@ pub fn limits() -> [Limit; 16] {
     })
 }
 
-/// Whether the executable of the image can be made that of this process: the file is the one that it was, among the mapped ones.
-pub fn executable_is_there(image: &Image, backings: &[Backing]) -> bool {
-    let exe = image.bytes(image.process().exe);
+/// The executable of the image, if it can be made that of this process: the file is the one that it was, among the mapped ones.
+pub fn executable(
+    image: &Image<'static>,
+    paths: &Paths<'static>,
+    backings: &[Backing],
+    arena: &mut Arena<'static>,
+) -> Result<'static, Option<Executable<'static>>> {
+    let exe = image.c_str(image.process().exe);
     let mut files = image.files().iter().zip(backings);
-    !exe.is_empty() && files.any(|(file, backing)| backing.same && image.bytes(file.path) == exe)
+    let is_it = |(file, backing): &(MappedFile, &Backing)| backing.same && image.c_str(file.path) == exe;
+    let Some((file, _)) = files.find(is_it).filter(|_| exe.len() > 1) else { return Ok(None) };
+    let identity = Identity { dev: file.dev, ino: file.ino, kind: mode::REGULAR, rdev: 0 };
+    Ok(Some(Executable { path: paths.now(exe, arena)?, identity }))
 }

@@ -4,12 +4,13 @@ use crate::arena::Arena;
 use crate::crew::Crew;
 use crate::execute;
 use crate::exit::{self, Code, Failure, Result};
-use crate::files::{self, Own};
+use crate::files::found::Found;
+use crate::files::{self, Identity, Own, Paths};
 use crate::keep::{self, Kept};
 use crate::load::{self, Loader, Stack};
 use crate::objects;
-use crate::op::{Check, Op};
-use crate::options::{HELP, Mode, Options, Pid};
+use crate::op::{self, Op};
+use crate::options::{Check, HELP, Mode, Options, Pid};
 use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
 use crate::present::Present;
@@ -65,16 +66,17 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
         let _ = sys::signal::set_mask(u64::MAX);
         forget_timers();
     }
-    let opened = probe::open_image(name)?;
-    probe::check_machine(&opened, name, options.force)?;
+    let Opened { fd, image, sums } = probe::open_image(options)?;
+    probe::check_machine(&image, options)?;
     if options.lazy && options.mode != Mode::Verify {
-        probe::check_lazy(opened.fd, name, options.force)?;
+        probe::check_lazy(fd, name, options.forces(Check::Lazy))?;
     }
-    let Opened { fd, image, sums, .. } = opened;
     probe::make_room_for_descriptors(&image, fd)?;
+    // In a user namespace nobody can tell any more to whom a directory belongs.
+    let looked = if options.mode == Mode::Verify { None } else { Some(World::look(&image, options)?) };
     let kept = match options.mode {
         // From here on this may be another process.
-        Mode::Restart => keep::keep(&image, options.pid, options.force)?,
+        Mode::Restart => keep::keep(&image, options.pid, options.forces(Check::Proc))?,
         _ => Kept { threads: options.pid != Pid::New, ..Kept::default() },
     };
     let crew = match options.mode {
@@ -86,7 +88,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let standard = probe::standard();
     let stderr = probe::keep_stderr(&image);
     exit::speak_to(stderr);
-    probe::check_filters(&image, name, options.force)?;
+    probe::check_filters(&image, name, options.forces(Check::Filters))?;
 
     let present = Present::read()?;
     let same_code = present.vdso().is_some_and(|now| probe::same_vdso(&image, fd, now));
@@ -100,12 +102,9 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let layout = layout::find(&image, &present, vdso, room(&image, workers) as u64)?;
     let mut arena = map_hole(layout.hole)?;
     let loader = loader(options, &image, sums, workers, &mut arena)?;
-    if options.mode == Mode::Verify {
-        return verify(&image, fd, &loader, &mut arena, name);
-    }
-
+    let Some(world) = looked else { return verify(&image, fd, &loader, &mut arena, name) };
     let inputs = inputs(
-        options, &image, fd, standard, stderr, &present, vdso, layout, &loader, affinity, kept, crew,
+        options, &image, fd, standard, stderr, &present, vdso, layout, &loader, affinity, kept, crew, world,
         &mut arena,
     )?;
     let mut plan = plan::make(inputs, &mut arena)?;
@@ -117,6 +116,26 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     unsafe { execute::early(&plan, &loader, &mut arena) }?;
     // SAFETY: the early ops were carried out, and put the executor at the start of the hole.
     Err(unsafe { execute::late(&plan, layout.hole.start, crew) })
+}
+
+/// What there is now of the files of an image.
+struct World {
+    /// One for each entry of OPEN_FILES.
+    open: &'static mut [Found],
+    /// One for each entry of FILES.
+    mapped: &'static [Identity],
+}
+
+impl World {
+    fn look<'a>(image: &Image<'static>, options: &Options<'a>) -> Result<'a, Self> {
+        let room = files::found::room(image) + image.files().len() * 64 + 64 * 1024;
+        let mut arena = map_arena(room)?;
+        let paths = Paths::new(&mut arena)?;
+        probe::look_at_cwd(image, &paths, &mut arena)?;
+        let open = files::found::find(image, options, &paths, &mut arena)?;
+        let mapped = probe::look_at_mapped(image, options, &paths, &mut arena)?;
+        Ok(Self { open, mapped })
+    }
 }
 
 /// Interval timers live on through execve(2): one that whoever started this program had set must not ring in the process.
@@ -151,9 +170,10 @@ fn room(image: &Image, workers: usize) -> usize {
     PAGE as usize
         + plan::room(image)
         + workers * (size_of::<Stack>() + head.chunk as usize)
-        + image.files().len() * 32
+        + image.files().len() * 64
         + image.objects().len() * 64
         + files::found::room(image)
+        + 4 * 4096
         + chunks * (size_of::<Op>() + size_of::<IoVec>())
         + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize * 2)
         + 64 * 1024
@@ -169,6 +189,16 @@ fn map_hole(hole: Span) -> Result<'static, Arena<'static>> {
     let block = (hole.start + PAGE) as *mut MaybeUninit<u8>;
     // SAFETY: just mapped, and used by nobody else; it stays until libckpt unmaps it, after the last Rust code here has run.
     Ok(Arena::new(unsafe { core::slice::from_raw_parts_mut(block, (len - PAGE) as usize) }))
+}
+
+/// Memory for what is found out before there is a hole; it goes with the restarter.
+fn map_arena(len: usize) -> Result<'static, Arena<'static>> {
+    let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE;
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let start = unsafe { sys::memory::mmap(0, len as u64, prot::READ | prot::WRITE, flags, -1, 0) };
+    let block = start.map_err(probe::no_memory)? as *mut MaybeUninit<u8>;
+    // SAFETY: just mapped, and used by nobody else; the executor unmaps it, after the last Rust code here has run.
+    Ok(Arena::new(unsafe { core::slice::from_raw_parts_mut(block, len) }))
 }
 
 /// What reads the pages.
@@ -229,10 +259,13 @@ fn inputs<'a>(
     affinity: &[u8],
     kept: Kept,
     crew: Crew,
+    world: World,
     arena: &mut Arena<'static>,
 ) -> Result<'a, Inputs<'static>> {
-    let backings = probe::open_backings(image, arena)?;
-    let objects = objects::make(image, arena)?;
+    let paths = Paths::new(arena)?;
+    let backings = probe::open_backings(image, options, &paths, world.mapped, arena)?;
+    let objects = objects::make(image, &paths, options.mode == Mode::Plan, arena)?;
+    files::found::hold(image, options, &paths, world.open, arena)?;
     let saved_vdso = if vdso == Vdso::Goes {
         probe::saved_vdso(image, fd, loader, arena)?
     } else {
@@ -255,10 +288,12 @@ fn inputs<'a>(
         standard,
         stderr,
         has_terminal: probe::has_terminal(),
-        found: files::found::find(image, options, arena)?,
+        found: world.open,
+        cwd: paths.now(image.c_str(image.process().cwd), arena)?,
+        walks: paths.walks,
         roll_back: options.roll_back,
         group: sys::process::group(),
-        set_exe: set_exe && probe::executable_is_there(image, backings),
+        exe: if set_exe { probe::executable(image, &paths, backings, arena)? } else { None },
         umask: sys::process::umask(),
         personality: sys::process::personality(),
         securebits: sys::process::prctl_value(sys::process::pr::GET_SECUREBITS).unwrap_or(0),
@@ -284,7 +319,7 @@ fn print_plan(plan: &Plan) -> Result<'static, ()> {
     let ops = plan.early.as_slice().iter().chain(plan.late.as_slice());
     let end = plan.late.as_slice().last();
     // What only one of the threads does is told once.
-    let is_told = |op: &&Op| op.check != Check::Last || end.is_some_and(|end| core::ptr::eq(*op, end));
+    let is_told = |op: &&Op| op.check != op::Check::Last || end.is_some_and(|end| core::ptr::eq(*op, end));
     for op in ops.filter(|op| op.sysno().is_some()).filter(is_told) {
         line.truncate(0);
         print::traced(op, &mut line);

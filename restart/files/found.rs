@@ -3,26 +3,31 @@
 //! A missing file is refused here, unless the options say what to do.
 
 use super::out_of_the_way;
+use super::paths::{Identity, Paths, mode, same_inode};
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
-use crate::options::{Missing, Options, Target};
+use crate::objects::descriptor_path;
+use crate::options::{Check, Missing, Mode, Options, Target};
 use image::details::Socket;
 use image::format::{NONE, OpenFile, file_kind};
 use image::read::Image;
-use sys::descriptor::{access, permission};
+use sys::descriptor::{access_by, permission};
 use sys::fd::{self, AT_FDCWD, Stat, open_flag};
 use sys::line::Line;
 use sys::socket::kind;
 use sys::{Errno, descriptor, socket};
-
-const S_IFMT: u32 = 0o170_000;
-const S_IFREG: u32 = 0o100_000;
 
 /// An open file of the image, and what there is of it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// How it comes back.
     pub way: Way,
+    /// Where its path leads now, with a NUL; empty where it has none.
+    pub path: &'static [u8],
+    /// What is there: nothing else is opened, cut or taken away. Of a socket with a path, what it left behind.
+    pub identity: Identity,
+    /// Whether it is the file that the process had open: device and inode.
+    pub same: bool,
     /// Present length of a regular file.
     pub size: u64,
     /// Permissions to be set while it is opened, because its owner has taken them away since, and the present ones; else zeros.
@@ -52,9 +57,30 @@ pub enum Way {
 }
 
 /// A file of which nothing had to be found out.
-pub(super) const NOTHING: Found = Found { way: Way::Same, size: 0, modes: [0; 2], held: -1, queued: 0 };
+pub(super) const NOTHING: Found = Found {
+    way: Way::Same,
+    path: b"",
+    identity: Identity { dev: 0, ino: 0, kind: 0, rdev: 0 },
+    same: false,
+    size: 0,
+    modes: [0; 2],
+    held: -1,
+    queued: 0,
+};
 
-/// Looks at every open file.
+/// The devices without a state (major 1): null, zero, full, random, urandom.
+const STATELESS: [u64; 5] = [0x103, 0x105, 0x107, 0x108, 0x109];
+
+/// Whether opening a file does nothing but open it: a regular one, or a device without a state.
+pub fn is_harmless(stat: &Stat) -> bool {
+    match stat.mode & mode::TYPE {
+        mode::REGULAR => true,
+        mode::CHARACTER => STATELESS.contains(&stat.rdev),
+        _ => false,
+    }
+}
+
+/// Looks at every open file; opens none.
 ///
 /// # Errors
 ///
@@ -63,8 +89,9 @@ pub(super) const NOTHING: Found = Found { way: Way::Same, size: 0, modes: [0; 2]
 pub fn find<'a>(
     image: &Image<'static>,
     options: &Options<'a>,
+    paths: &Paths<'static>,
     arena: &mut Arena<'static>,
-) -> Result<'a, &'static [Found]> {
+) -> Result<'a, &'static mut [Found]> {
     let mut all = arena.list::<Found>(image.open_files().len())?;
     for _ in 0..image.open_files().len() {
         all.push(NOTHING)?;
@@ -74,30 +101,70 @@ pub fn find<'a>(
         redirect(image, *number, *target, found)?;
     }
     for (index, file) in (0u32..).zip(image.open_files().iter()) {
-        let leads = file.peer == index;
         let Some(found) = found.get_mut(index as usize).filter(|found| found.way == Way::Same) else {
             continue;
         };
         match file.kind {
-            file_kind::REGULAR | file_kind::DIRECTORY | file_kind::DEVICE | file_kind::PATH => {
-                named(image, index, &file, options, found, arena)?;
+            file_kind::REGULAR
+            | file_kind::DIRECTORY
+            | file_kind::DEVICE
+            | file_kind::PATH
+            | file_kind::FIFO => {
+                let mut look = Look { image, index, file: &file, options, paths, arena };
+                look.named(found)?;
             }
-            file_kind::FIFO => {
-                named(image, index, &file, options, found, arena)?;
-                if leads && found.way == Way::Same {
-                    hold_fifo(image, &file, found)?;
-                }
+            file_kind::TERMINAL => {
+                found.path = paths.now(image.c_str(file.path), arena)?;
+                found.identity = Identity { kind: mode::CHARACTER, rdev: file.rdev, ..Identity::default() };
             }
-            file_kind::UNIX_SOCKET => look_at_node(image, &file, found)?,
+            file_kind::UNIX_SOCKET => look_at_node(image, &file, options, paths, found, arena)?,
             _ => {}
         }
     }
     Ok(found)
 }
 
-/// Bytes that [`find`] needs of the arena.
+/// Opens what must be open before the plan is made: files of `--fd`, FIFOs. What is in the directory of this process in /proc is looked up once more, since that may
+/// be another one by now.
+///
+/// # Errors
+///
+/// [`Code::NoImage`], [`Code::Call`], [`Code::FileChanged`].
+pub fn hold<'a>(
+    image: &Image<'static>,
+    options: &Options<'a>,
+    paths: &Paths<'static>,
+    found: &mut [Found],
+    arena: &mut Arena<'static>,
+) -> Result<'a, ()> {
+    let is_plan = options.mode == Mode::Plan;
+    for (number, target) in options.redirected() {
+        let Target::Path(path) = *target else { continue };
+        let descriptor = image.descriptors().iter().find(|descriptor| descriptor.number == *number);
+        let Some(index) = descriptor.map(|descriptor| descriptor.file as usize) else { continue };
+        if let (Some(file), Some(found)) = (image.open_files().get(index), found.get_mut(index)) {
+            found.held = open_target(image, path, file.flags, is_plan)?;
+        }
+    }
+    for (index, file) in (0u32..).zip(image.open_files().iter()) {
+        let Some(found) = found.get_mut(index as usize).filter(|found| found.way == Way::Same) else {
+            continue;
+        };
+        let saved = image.c_str(file.path);
+        if saved.starts_with(b"/proc/self") || saved.starts_with(b"/proc/thread-self") {
+            found.path = paths.now(saved, arena)?;
+            found.identity = Identity { kind: found.identity.kind, ..Identity::default() };
+        }
+        if file.kind == file_kind::FIFO && file.peer == index {
+            hold_fifo(image, paths, found, is_plan)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that [`find`] and [`hold`] need of the arena.
 pub fn room(image: &Image) -> usize {
-    image.open_files().len() * size_of::<Found>() + super::path::LONGEST_THING
+    image.open_files().len() * (size_of::<Found>() + 512) + 4 * super::path::LONGEST_THING
 }
 
 /// `--fd`.
@@ -112,10 +179,7 @@ fn redirect<'a>(
         Target::Path(path) => path,
         Target::Own(_) => b"--fd",
     };
-    let entry = descriptor.and_then(|descriptor| {
-        Some((found.get_mut(descriptor.file as usize)?, image.open_files().get(descriptor.file as usize)?))
-    });
-    let Some((entry, file)) = entry else {
+    let Some(entry) = descriptor.and_then(|descriptor| found.get_mut(descriptor.file as usize)) else {
         let cause = "the process has no descriptor of the number given with --fd";
         return Err(Failure::new(Code::Usage, thing, cause, "see ckpt show --fds"));
     };
@@ -125,18 +189,18 @@ fn redirect<'a>(
             let cause = "a descriptor given with --fd N=&M is not open";
             return Err(Failure::new(Code::Usage, thing, cause, "redirect it: M is 0, 1 or 2"));
         }
-        Target::Path(path) => {
-            entry.held = open_target(image, path, file.flags)?;
-            entry.way = Way::Held;
-        }
+        Target::Path(_) => entry.way = Way::Held,
     }
     Ok(())
 }
 
-/// Opens the file of `--fd N=PATH` as the process had its file open, at the end if it writes: nothing is destroyed.
-fn open_target<'a>(image: &Image, path: &'a [u8], saved: u32) -> Result<'a, i32> {
+/// Opens the file of `--fd N=PATH` as the process had its file open, at the end if it writes: nothing is destroyed. For `--plan`, anything stands for it.
+fn open_target<'a>(image: &Image, path: &'a [u8], saved: u32, is_plan: bool) -> Result<'a, i32> {
     let fail = |errno| Failure::os(Code::NoImage, path, "cannot open the file of --fd", errno, "").by_errno();
     const KEPT: u32 = open_flag::ACCMODE | open_flag::APPEND | open_flag::NONBLOCK;
+    if is_plan {
+        return stand_in().and_then(|fd| out_of_the_way(image, fd)).map_err(fail);
+    }
     let writes = saved & open_flag::ACCMODE != open_flag::RDONLY;
     let create = if writes { open_flag::CREAT } else { 0 };
     let flags = saved & KEPT | create | open_flag::NOCTTY | open_flag::CLOEXEC;
@@ -148,65 +212,136 @@ fn open_target<'a>(image: &Image, path: &'a [u8], saved: u32) -> Result<'a, i32>
     out_of_the_way(image, fd).map_err(fail)
 }
 
-/// A file that is opened by its path.
-fn named(
-    image: &Image<'static>,
+/// A descriptor for `--plan`, which makes and opens nothing: it has the number that the real one would get.
+pub fn stand_in() -> sys::Result<i32> {
+    fd::open_at(AT_FDCWD, b"/\0", open_flag::PATH | open_flag::CLOEXEC, 0)
+}
+
+/// Opens what a descriptor of `O_PATH` stands for.
+pub fn open_held(held: i32, flags: u32) -> sys::Result<i32> {
+    fd::open_at(AT_FDCWD, descriptor_path(held).as_bytes(), flags | open_flag::CLOEXEC, 0)
+}
+
+/// A file with a path, and what must be known to look at it.
+struct Look<'l, 'a> {
+    image: &'l Image<'static>,
     index: u32,
-    file: &OpenFile,
-    options: &Options<'_>,
-    found: &mut Found,
-    arena: &mut Arena<'static>,
-) -> Result<'static, ()> {
-    let path = image.c_str(file.path);
-    const LINK: u32 = open_flag::PATH | open_flag::NOFOLLOW;
-    let follow = file.flags & LINK != LINK;
-    let mut refuse = |code, cause, errno, advice| {
-        let thing = thing(image, index, path, arena);
+    file: &'l OpenFile,
+    options: &'l Options<'a>,
+    paths: &'l Paths<'static>,
+    arena: &'l mut Arena<'static>,
+}
+
+impl Look<'_, '_> {
+    fn refuse<T>(
+        &mut self,
+        code: Code,
+        cause: &'static str,
+        errno: Option<Errno>,
+        advice: &'static str,
+    ) -> Result<'static, T> {
+        let path = self.image.c_str(self.file.path);
+        let thing = thing(self.image, self.index, path, self.arena);
         Err(Failure { code, thing, cause, errno, advice })
-    };
-    let stat = match fd::stat_at(AT_FDCWD, path, follow) {
-        Ok(stat) => stat,
-        Err(Errno::ENOENT | Errno::ENOTDIR) => {
-            found.way = match options.missing {
-                Missing::Null => Way::Null,
-                Missing::Create if file.kind == file_kind::REGULAR => Way::Created,
-                _ => {
-                    let advice = "put it back, or use --missing-files=create|null or --fd N=PATH";
-                    return refuse(Code::FileMissing, "a file of the process is not there", None, advice);
-                }
-            };
-            return Ok(());
-        }
-        Err(errno) => {
-            let cause = "cannot look at a file of the process";
-            return refuse(Code::FileMissing, cause, Some(errno), "use --fd N=PATH to give it another file");
-        }
-    };
-    if stat.mode & S_IFMT != file.mode & S_IFMT || file.kind == file_kind::DEVICE && stat.rdev != file.rdev {
-        let cause = "a file of the process is of another type now";
-        return refuse(Code::FileChanged, cause, None, "put it back, or use --fd N=PATH");
     }
-    found.size = u64::try_from(stat.size).unwrap_or(0);
-    if file.flags & open_flag::PATH == 0 {
-        match may_open(path, file, &stat) {
-            Ok(modes) => found.modes = modes,
+
+    /// A file that is opened by its path.
+    fn named(&mut self, found: &mut Found) -> Result<'static, ()> {
+        found.path = self.paths.now(self.image.c_str(self.file.path), self.arena)?;
+        const LINK: u32 = open_flag::PATH | open_flag::NOFOLLOW;
+        let nofollow = if self.file.flags & LINK == LINK { open_flag::NOFOLLOW } else { 0 };
+        let held = match self.paths.hold(AT_FDCWD, found.path, nofollow) {
+            Ok(held) => held,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return self.missing(found),
+            Err(Errno::ELOOP) => {
+                let cause = "a symbolic link is in the path of a file of the process now";
+                return self.refuse(Code::FileChanged, cause, None, "put the file back, or use --fd N=PATH");
+            }
             Err(errno) => {
-                let cause = "a file of the process may not be opened any more";
-                return refuse(Code::Permission, cause, Some(errno), "allow it, or use --fd N=PATH");
+                let cause = "cannot look at a file of the process";
+                let advice = "use --fd N=PATH to give it another file";
+                return self.refuse(Code::FileMissing, cause, Some(errno), advice);
+            }
+        };
+        let result = match fd::stat_fd(held) {
+            Ok(stat) => self.held(held, &stat, found),
+            Err(errno) => {
+                let cause = "cannot look at a file of the process";
+                let advice = "use --fd N=PATH to give it another file";
+                self.refuse(Code::FileMissing, cause, Some(errno), advice)
+            }
+        };
+        let _ = fd::close(held);
+        result
+    }
+
+    /// One that is not there.
+    fn missing(&mut self, found: &mut Found) -> Result<'static, ()> {
+        found.way = match self.options.missing {
+            Missing::Null => Way::Null,
+            Missing::Create if self.file.kind == file_kind::REGULAR => Way::Created,
+            _ => {
+                let cause = "a file of the process is not there";
+                let advice = "put it back, or use --missing-files=create|null or --fd N=PATH";
+                return self.refuse(Code::FileMissing, cause, None, advice);
+            }
+        };
+        Ok(())
+    }
+
+    /// One that is there.
+    fn held(&mut self, held: i32, stat: &Stat, found: &mut Found) -> Result<'static, ()> {
+        let file = self.file;
+        let is_device = file.kind == file_kind::DEVICE;
+        if stat.mode & mode::TYPE != file.mode & mode::TYPE
+            || is_device && (stat.rdev != file.rdev || !is_harmless(stat))
+        {
+            let cause = "a file of the process is of another type now";
+            return self.refuse(Code::FileChanged, cause, None, "put it back, or use --fd N=PATH");
+        }
+        found.identity = Identity::of(stat);
+        found.same = same_inode([file.dev, file.ino], stat);
+        found.size = u64::try_from(stat.size).unwrap_or(0);
+        let opens = file.flags & open_flag::PATH == 0;
+        if opens && is_written(file) && !found.same && !self.is_trusted(stat, found.path) {
+            let cause = "another file is in the place of one that the process writes to, and somebody else may have put it there";
+            let advice = "put the old one back, or use --fd N=PATH, or --force=paths if you trust it";
+            return self.refuse(Code::FileChanged, cause, None, advice);
+        }
+        if opens {
+            match may_open(held, file, stat) {
+                Ok(modes) => found.modes = modes,
+                Err(errno) => {
+                    let cause = "a file of the process may not be opened any more";
+                    let advice = "allow it, or use --fd N=PATH";
+                    return self.refuse(Code::Permission, cause, Some(errno), advice);
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Whether writing to another file than the one of the image is what the user wants.
+    fn is_trusted(&self, stat: &Stat, path: &[u8]) -> bool {
+        let matters = matches!(stat.mode & mode::TYPE, mode::REGULAR | mode::FIFO);
+        let of_kernel = path.starts_with(b"/proc/") || path.starts_with(b"/sys/");
+        !matters || of_kernel || self.options.forces(Check::Paths) || self.paths.are_mine(path, stat)
+    }
+}
+
+/// Whether a file was open for writing.
+pub fn is_written(file: &OpenFile) -> bool {
+    file.flags & open_flag::ACCMODE != open_flag::RDONLY
 }
 
 /// The mode that a file needs to be opened and its present one, if it is one of our own that lacks it; else zeros.
-fn may_open(path: &[u8], file: &OpenFile, stat: &Stat) -> sys::Result<[u32; 2]> {
+fn may_open(held: i32, file: &OpenFile, stat: &Stat) -> sys::Result<[u32; 2]> {
     let (wanted, bits) = match file.flags & open_flag::ACCMODE {
         open_flag::RDONLY => (permission::READ, 0o400),
         open_flag::WRONLY => (permission::WRITE, 0o200),
         _ => (permission::READ | permission::WRITE, 0o600),
     };
-    match access(path, wanted) {
+    match access_by(held, wanted) {
         Err(Errno::EACCES) if stat.uid == sys::process::effective_uid() && stat.mode & bits != bits => {
             Ok([stat.mode & 0o7777 | bits, stat.mode & 0o7777])
         }
@@ -226,48 +361,98 @@ fn thing(image: &Image, index: u32, path: &[u8], arena: &mut Arena<'static>) -> 
 }
 
 /// Keeps both ends of a FIFO open until the process has its own: what others have written stays, and nobody sees an end of file.
-fn hold_fifo(image: &Image<'static>, file: &OpenFile, found: &mut Found) -> Result<'static, ()> {
-    let path = image.c_str(file.path);
-    let fail = |errno| Failure::os(Code::Call, path, "cannot open a named pipe", errno, "").by_errno();
-    let flags = open_flag::RDWR | open_flag::NONBLOCK | open_flag::CLOEXEC;
-    let fd = fd::open_at(AT_FDCWD, path, flags, 0).map_err(fail)?;
-    found.queued = descriptor::readable_bytes(fd).unwrap_or(0);
-    found.held = out_of_the_way(image, fd).map_err(fail)?;
+fn hold_fifo(
+    image: &Image<'static>,
+    paths: &Paths<'static>,
+    found: &mut Found,
+    is_plan: bool,
+) -> Result<'static, ()> {
+    let fail = |errno| Failure::os(Code::Call, found.path, "cannot open a named pipe", errno, "").by_errno();
+    let held = paths.hold(AT_FDCWD, found.path, 0).map_err(fail)?;
+    let stat = fd::stat_fd(held).map_err(fail)?;
+    if !found.identity.is(&stat) {
+        return Err(replaced(found.path));
+    }
+    let opened = if is_plan { stand_in() } else { open_held(held, open_flag::RDWR | open_flag::NONBLOCK) };
+    let _ = fd::close(held);
+    let fd = opened.map_err(fail)?;
+    let queued = descriptor::readable_bytes(fd).unwrap_or(0);
+    let moved = out_of_the_way(image, fd).map_err(fail)?;
+    (found.queued, found.held) = (queued, moved);
     Ok(())
 }
 
+/// What is at a path is not what was there a moment ago.
+pub fn replaced(path: &[u8]) -> Failure<'_> {
+    let cause = "a file of the process was replaced while it was restarted";
+    Failure::new(Code::FileChanged, path, cause, "see who does that, and restart it again")
+}
+
 /// The path of a unix socket: what the killed process left there goes; somebody else's socket stays.
-fn look_at_node(image: &Image<'static>, file: &OpenFile, found: &mut Found) -> Result<'static, ()> {
+fn look_at_node(
+    image: &Image<'static>,
+    file: &OpenFile,
+    options: &Options<'_>,
+    paths: &Paths<'static>,
+    found: &mut Found,
+    arena: &mut Arena<'static>,
+) -> Result<'static, ()> {
     let detail = image.detail::<Socket>(file);
-    let name = image.bytes(detail.name);
     let Some(path) = super::socket::path(image, detail.name) else { return Ok(()) };
-    if !path.starts_with(b"/") {
-        // Bound against the working directory, which the plan makes ours anyway.
-        let _ = fd::change_dir(image.c_str(image.process().cwd));
+    let cwd = paths.now(image.c_str(image.process().cwd), arena)?;
+    let whole = if path.starts_with(b"/") { path } else { super::paths::beside(cwd, path, arena)? };
+    found.path = path;
+    let (is_safe, _) = paths.leads_through_mine(whole);
+    if !is_safe && !options.forces(Check::Paths) {
+        let cause = "a socket of the process has its path in a directory that others can change";
+        let advice = "see who they are, and use --force=paths if you trust them";
+        return Err(Failure::new(Code::FileChanged, path, cause, advice));
     }
-    let Ok(stat) = fd::stat_at(AT_FDCWD, path, false) else { return Ok(()) };
-    const S_IFSOCK: u32 = 0o140_000;
+    // The plan says what is wrong with the directory.
+    let Ok(node) = paths.hold(AT_FDCWD, whole, open_flag::NOFOLLOW) else { return Ok(()) };
+    let stat = fd::stat_fd(node);
+    let result = stat.map_err(|errno| Failure::os(Code::Call, path, "cannot try a socket", errno, ""));
+    let result = result.and_then(|stat| try_node(&detail, path, node, &stat, options, found));
+    let _ = fd::close(node);
+    result
+}
+
+/// Whether what is at the path of a socket is the leftover of the saved process.
+fn try_node(
+    detail: &Socket,
+    path: &'static [u8],
+    node: i32,
+    stat: &Stat,
+    options: &Options<'_>,
+    found: &mut Found,
+) -> Result<'static, ()> {
     let advice = "stop who uses it, or remove it";
-    if stat.mode & S_IFMT != S_IFSOCK {
+    let is_own = same_inode([detail.dev, detail.ino], stat) || stat.uid == sys::process::effective_uid();
+    if stat.mode & mode::TYPE != mode::SOCKET || !is_own {
         let cause = "the path of a socket of the process is taken by another file";
         return Err(Failure::new(Code::Busy, path, cause, advice));
+    }
+    found.identity = Identity::of(stat);
+    found.way = Way::Stale;
+    if options.mode == Mode::Plan {
+        return Ok(());
     }
     // By a socket of another type, which a living one refuses (EPROTOTYPE) without noticing; a path without a socket behind it does otherwise.
     let other = if detail.kind == kind::DGRAM { kind::STREAM } else { kind::DGRAM };
     let call = |errno| Failure::os(Code::Call, path, "cannot try a socket", errno, "").by_errno();
     let probe = socket::open(socket::family::UNIX, other | kind::CLOEXEC, 0).map_err(call)?;
-    let answer = socket::connect(probe, name);
+    let mut address = Line::<108>::new();
+    address.bytes(&(socket::family::UNIX as u16).to_ne_bytes());
+    address.bytes(descriptor_path(node).as_bytes());
+    let answer = socket::connect(probe, address.as_bytes());
     let _ = fd::close(probe);
     match answer {
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => {
-            found.way = Way::Stale;
-            Ok(())
-        }
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
         _ => Err(Failure::new(Code::Busy, path, "the path of a socket of the process is in use", advice)),
     }
 }
 
 /// Whether a file is regular.
 pub fn is_regular(file: &OpenFile) -> bool {
-    file.mode & S_IFMT == S_IFREG
+    file.mode & mode::TYPE == mode::REGULAR
 }

@@ -5,6 +5,7 @@
 //! numbers     which numbers are in use, so that the plan knows what the kernel will give out
 //! settle      from that number to the one that the process had
 //! standard    the restarter's own 0, 1, 2, and terminals
+//! paths       how the path of a file is followed; who could have changed what is there
 //! path object pipe event socket      the kinds
 //! lock        what must wait until every descriptor is in its place
 //! notation    these system calls as strace prints them
@@ -19,6 +20,7 @@ pub mod notation;
 mod numbers;
 mod object;
 mod path;
+mod paths;
 mod pipe;
 mod settle;
 mod socket;
@@ -36,6 +38,7 @@ use sys::fd::{fcntl, open_flag};
 use sys::{Errno, Sysno};
 
 pub use numbers::Numbers;
+pub use paths::{Identity, Paths, mode, same_inode};
 pub use standard::Own;
 
 /// `FD_CLOEXEC` in [`Descriptor::flags`].
@@ -64,16 +67,22 @@ pub fn bounds(image: &Image) -> usize {
             }
             _ => 0,
         };
-        24 + details + file.locks.len as usize / size_of::<Lock>()
+        24 + details + file.locks.len as usize / size_of::<Lock>() + path::bounds(image.c_str(file.path)) * 2
     };
-    image.open_files().iter().map(of_file).sum::<usize>() + image.descriptors().len() * 3 + 32
+    image.open_files().iter().map(of_file).sum::<usize>()
+        + image.descriptors().len() * 3
+        + path::bounds(image.c_str(image.process().cwd))
+        + path::bounds(image.c_str(image.process().exe))
+        + 32
 }
 
 /// How many bytes the values may take to which these ops refer.
 pub fn room(image: &Image) -> usize {
-    bounds(image) * 80
+    /// What a path needs: names, a link of /proc, how it is opened; what fstat(2) fills and what that is compared with.
+    const OF_PATH: usize = 3 * (size_of::<sys::fd::Stat>() + size_of::<Identity>()) + 1024;
+    bounds(image) * 24
         + image.descriptors().len()
-        + image.open_files().len() * (4 + 4 + 64)
+        + (image.open_files().len() + 4) * OF_PATH
         + image.objects().len() * 8
 }
 
@@ -177,6 +186,12 @@ impl<'a> Builder<'a, '_> {
                 Some(twin) => self.duplicate(twin, &descriptor)?,
                 None => self.open(&file, &descriptor)?,
             }
+            // What comes with others, as the ends of a pipe do, goes to the first of its numbers.
+            if !self.numbers.is_back(descriptor.number)
+                && let Some(twin) = self.numbers.twin(descriptor.file)
+            {
+                self.duplicate(twin, &descriptor)?;
+            }
         }
         self.finish_objects()?;
         for made in self.inputs.objects {
@@ -220,20 +235,29 @@ impl<'a> Builder<'a, '_> {
             file_kind::UNIX_PAIR => return self.open_pair(descriptor.file, file),
             _ => {}
         }
+        if Self::has_path(file) {
+            let number = match file.kind {
+                file_kind::TERMINAL => self.open_terminal(file, &found)?,
+                _ => self.open_path(file, &found, true)?,
+            };
+            self.numbers.give_back(number);
+            if number != descriptor.number {
+                self.duplicate(number, descriptor)?;
+                return self.early(Op::zero(Sysno::close, [u64::from(number)]));
+            }
+            self.numbers.set_back(number);
+            if descriptor.flags & CLOEXEC == 0 {
+                let args = [u64::from(number), u64::from(fcntl::SETFD), 0];
+                self.early(Op::zero(Sysno::fcntl, args))?;
+            }
+            return Ok(());
+        }
         // If the kernel gives out the wanted number, the call that opens can set close-on-exec at once.
         let number = self.numbers.take();
         let direct = number == descriptor.number;
         let cloexec = !direct || descriptor.flags & CLOEXEC != 0;
         match file.kind {
-            file_kind::REGULAR
-            | file_kind::DIRECTORY
-            | file_kind::DEVICE
-            | file_kind::PATH
-            | file_kind::FIFO => {
-                self.open_path(file, &found, number, cloexec)?;
-            }
             file_kind::MEMFD | file_kind::DELETED => self.open_object(file, number, cloexec)?,
-            file_kind::TERMINAL => self.open_terminal(file, number, cloexec)?,
             file_kind::EVENTFD
             | file_kind::TIMERFD
             | file_kind::SIGNALFD
@@ -254,21 +278,23 @@ impl<'a> Builder<'a, '_> {
         self.early(Op::zero(Sysno::close, [u64::from(number)]))
     }
 
-    /// `--rollback-files`: cuts files that were open for writing back to their length at the save.
+    /// `--rollback-files`: cuts files that were open for writing back to their length at the save. No other than those: device and inode must be what they were.
     fn roll_back(&mut self) -> Result<'a, ()> {
         if !self.inputs.roll_back {
             return Ok(());
         }
         for (index, file) in (0u32..).zip(self.inputs.image.open_files().iter()) {
             let found = self.found(index);
-            let writes = file.flags & open_flag::ACCMODE != open_flag::RDONLY;
-            let is_candidate =
-                file.kind == file_kind::REGULAR && found::is_regular(&file) && found.way == Way::Same;
-            if writes
-                && is_candidate
+            let is_candidate = file.kind == file_kind::REGULAR
+                && found::is_regular(&file)
+                && found::is_written(&file)
+                && found.way == Way::Same;
+            if is_candidate
+                && found.same
                 && found.size > file.size
                 && let Some(number) = self.numbers.twin(index)
             {
+                self.must_be(number, found.identity)?;
                 self.early(Op::zero(Sysno::ftruncate, [u64::from(number), file.size]))?;
             }
         }

@@ -97,7 +97,7 @@ pub fn arguments(op: &Op, line: &mut Text) -> bool {
             request(a, b, c, line);
         }
         Sysno::unlinkat => {
-            path(b, line.text("AT_FDCWD, "));
+            path(b, int(a, line).text(", "));
             line.text(", 0");
         }
         Sysno::fchmodat => {

@@ -121,12 +121,11 @@ impl<'a> Builder<'a, '_> {
         }
         let mut filled = found.queued > 0 || first.queued.len == 0;
         for (index, file) in self.ends(leader) {
-            let end = self.numbers.take();
-            let path = image.c_str(file.path).as_ptr() as u64;
+            let own = self.found(index);
+            let path = self.path_of(&file, &own);
             let wanted = file.flags & KEPT;
             let flags = wanted | open_flag::NONBLOCK | open_flag::NOCTTY | open_flag::CLOEXEC;
-            let args = [i64::from(AT_FDCWD) as u64, path, u64::from(flags)];
-            self.early(Op::exact(Sysno::openat, args, u64::from(end)))?;
+            let end = self.open_named(path, own.identity, flags, own.modes)?;
             if !filled {
                 // What others have put there since is the newer contents.
                 let held = found.held as u32;

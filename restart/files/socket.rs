@@ -1,6 +1,7 @@
 //! Sockets: pairs with everything that is queued in them, and sockets that are an address and options.
 
 use super::found::Way;
+use super::paths::{Identity, mode, split};
 use super::settle::Temporary;
 use crate::exit::Result;
 use crate::op::Op;
@@ -9,7 +10,7 @@ use image::details::{Socket, SocketOption, socket_flag};
 use image::format::{Blob, NONE, OpenFile, file_kind};
 use image::read::Image;
 use sys::Sysno;
-use sys::fd::{AT_FDCWD, open_flag};
+use sys::fd::open_flag;
 use sys::socket::{family, kind, message};
 
 const SOL_SOCKET: u32 = 1;
@@ -168,18 +169,7 @@ impl<'a> Builder<'a, '_> {
         let (address, len) = self.address(detail.name);
         let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
         if let Some(path) = path(image, detail.name) {
-            let dir = i64::from(AT_FDCWD) as u64;
-            let path = path.as_ptr() as u64;
-            let remove = Op::zero(Sysno::unlinkat, [dir, path, 0]);
-            if self.found(index).way == Way::Stale {
-                self.early(remove)?;
-            }
-            self.early(bind)?;
-            if detail.ino == 0 {
-                // The path was gone, or another's, when the process was saved.
-                return self.early(remove);
-            }
-            return self.early(Op::zero(Sysno::fchmodat, [dir, path, u64::from(detail.mode & 0o7777)]));
+            return self.bind_to_path(index, detail, path, bind);
         }
         if file.kind != file_kind::TCP {
             return self.early(bind);
@@ -194,6 +184,31 @@ impl<'a> Builder<'a, '_> {
             return Ok(());
         }
         self.reuse(number, 0)
+    }
+
+    /// Gives a unix socket its path again. Nothing but what the saved process left there is taken away; the mode comes with the socket; and in the end its
+    /// file must be where its path leads without links.
+    fn bind_to_path(&mut self, index: u32, detail: &Socket, path: &'a [u8], bind: Op) -> Result<'a, ()> {
+        const ANY: Identity = Identity { dev: 0, ino: 0, kind: mode::SOCKET, rdev: 0 };
+        let found = self.found(index);
+        let (parent, name) = split(path, self.arena)?;
+        let parent = self.hold(parent, Identity::default(), open_flag::DIRECTORY)?;
+        let remove = Op::zero(Sysno::unlinkat, [u64::from(parent), name.as_ptr() as u64, 0]);
+        if found.way == Way::Stale {
+            self.entry_must_be(parent, name, found.identity)?;
+            self.early(remove)?;
+        }
+        let now = u64::from(self.inputs.umask);
+        let masked = u64::from(!detail.mode & 0o777);
+        self.early(Op::success(Sysno::umask, [masked], now))?;
+        self.early(bind)?;
+        self.early(Op::success(Sysno::umask, [now], masked))?;
+        self.entry_must_be(parent, name, ANY)?;
+        if detail.ino == 0 {
+            // The path was gone, or another's, when the process was saved.
+            self.early(remove)?;
+        }
+        self.let_go(parent)
     }
 
     fn reuse(&mut self, number: u32, value: u32) -> Result<'static, ()> {

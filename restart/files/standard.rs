@@ -1,6 +1,6 @@
 //! Files whose other end is outside: a terminal, a pipe to another program. The restarter's own 0, 1, 2 take their place.
 
-use super::found::Way;
+use super::found::{Found, Way};
 use super::unsupported;
 use crate::exit::Result;
 use crate::op::Op;
@@ -8,7 +8,7 @@ use crate::plan::Builder;
 use image::details::{Terminal, terminal_flag};
 use image::format::{NONE, OpenFile, file_kind};
 use sys::Sysno;
-use sys::fd::{AT_FDCWD, fcntl, open_flag};
+use sys::fd::{fcntl, open_flag};
 use sys::signal::sig;
 
 /// `TCSETS2` (ioctl_tty(2)): takes a `struct termios2`.
@@ -127,20 +127,18 @@ impl<'a> Builder<'a, '_> {
         by_twin.or_else(by_inode).unwrap_or_else(by_mode)
     }
 
-    /// Opens a terminal by its name, as descriptor `number`.
-    pub(super) fn open_terminal(&mut self, file: &OpenFile, number: u32, cloexec: bool) -> Result<'a, ()> {
+    /// Opens a terminal by its name; gives the number, which is in use for a moment.
+    pub(super) fn open_terminal(&mut self, file: &OpenFile, found: &Found) -> Result<'a, u32> {
         let image = self.inputs.image;
-        let path = if file.rdev == DEV_TTY { b"/dev/tty\0" } else { image.c_str(file.path) };
-        let flags =
-            file.flags & super::path::KEPT | open_flag::NOCTTY | if cloexec { open_flag::CLOEXEC } else { 0 };
-        let args = [i64::from(AT_FDCWD) as u64, path.as_ptr() as u64, u64::from(flags)];
-        self.early(Op::exact(Sysno::openat, args, u64::from(number)))?;
+        let path = if file.rdev == DEV_TTY { b"/dev/tty\0" } else { self.path_of(file, found) };
+        let flags = file.flags & super::path::KEPT | open_flag::NOCTTY | open_flag::CLOEXEC;
+        let number = self.open_named(path, found.identity, flags, [0; 2])?;
         let detail: Terminal = image.detail(file);
-        if file.rdev == DEV_TTY || detail.termios == [0; 44] {
-            return Ok(());
+        if file.rdev != DEV_TTY && detail.termios != [0; 44] {
+            let modes = self.keep(detail.termios)?;
+            self.early(Op::any(Sysno::ioctl, [u64::from(number), TCSETS2, modes]))?;
         }
-        let modes = self.keep(detail.termios)?;
-        self.early(Op::any(Sysno::ioctl, [u64::from(number), TCSETS2, modes]))
+        Ok(number)
     }
 
     /// Flags of 0, 1, 2 that the program has set, and modes of the terminal, if both the process then and the restarter now are in its foreground. A

@@ -155,8 +155,7 @@ fn own_proc<'a>(force: bool) -> Result<'a, ()> {
         Err(errno) if !force => {
             let cause =
                 "its process id can be had in a PID namespace only, and that cannot have a /proc of its own";
-            let advice =
-                "use --force to go on without (it cannot be saved then), or a new id (without --pid=keep)";
+            let advice = "use --force=proc to go on without (it cannot be saved then), or a new id (without --pid=keep)";
             Err(Failure::os(Code::Pid, b"", cause, errno, advice))
         }
         _ => Ok(()),

@@ -23,7 +23,7 @@ use crate::arena::{Arena, List};
 use crate::execute::Record;
 use crate::exit::Result;
 use crate::files::found::Found;
-use crate::files::{self, Numbers, Own};
+use crate::files::{self, Identity, Numbers, Own};
 use crate::keep::Kept;
 use crate::objects::Made;
 use crate::op::Op;
@@ -43,6 +43,15 @@ pub struct Backing {
     pub read_only: i32,
     /// Whether it is the very file of the image, unchanged: else its private regions come from the image alone.
     pub same: bool,
+}
+
+/// The executable, which is what it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Executable<'a> {
+    /// Its path, with a NUL.
+    pub path: &'a [u8],
+    /// Device and inode.
+    pub identity: Identity,
 }
 
 /// The vdso of another kernel.
@@ -89,8 +98,12 @@ pub struct Inputs<'a> {
     pub roll_back: bool,
     /// Process group of this process.
     pub group: u32,
-    /// Whether `/proc/self/exe` can be set: the executable is there, and so is the privilege (CAP_CHECKPOINT_RESTORE).
-    pub set_exe: bool,
+    /// The executable, if `/proc/self/exe` can be set: it is there, and so is the privilege (CAP_CHECKPOINT_RESTORE).
+    pub exe: Option<Executable<'a>>,
+    /// The working directory, with a NUL; empty when there is none.
+    pub cwd: &'a [u8],
+    /// Paths are followed step by step ([`crate::files::Paths::walks`]).
+    pub walks: bool,
     /// Present file mode creation mask.
     pub umask: u32,
     /// Present personality(2).
@@ -145,7 +158,9 @@ impl<'a> Inputs<'a> {
             found: &[],
             roll_back: false,
             group: 0,
-            set_exe: false,
+            exe: None,
+            cwd: image.c_str(image.process().cwd),
+            walks: false,
             takes_timer_ids: false,
             umask: 0,
             personality: 0,
@@ -245,8 +260,7 @@ pub fn room(image: &Image) -> usize {
         + bounds.late * (size_of::<Op>() + size_of::<crate::execute::FailureLine>())
         + bounds.iovecs * size_of::<IoVec>()
         + bounds.records * (size_of::<Record>() + thread::STACK + thread::DETAILS)
-        + image.descriptors().len()
-        + image.open_files().len() * 48
+        + files::room(image)
         + image.objects().len() * 64
         + image.pending().len() * 128
         + bounds.timers * 256

@@ -2,6 +2,7 @@
 
 use super::Builder;
 use crate::exit::Result;
+use crate::files::Identity;
 use crate::op::Op;
 use image::format::{Limit, NONE, Pending, cpu_feature};
 use image::sender;
@@ -60,12 +61,13 @@ impl<'a> Builder<'a, '_> {
 
     /// The working directory, before the descriptors: a socket may be bound to a path below it.
     pub(super) fn working_directory(&mut self) -> Result<'a, ()> {
-        let image = self.inputs.image;
-        let cwd = image.process().cwd;
-        if cwd.len == 0 {
+        let cwd = self.inputs.cwd;
+        if matches!(cwd, [] | [0]) {
             return Ok(());
         }
-        self.early(Op::zero(Sysno::chdir, [image.c_str(cwd).as_ptr() as u64]))
+        let held = self.hold(cwd, Identity::default(), open_flag::DIRECTORY)?;
+        self.early(Op::zero(Sysno::fchdir, [u64::from(held)]))?;
+        self.let_go(held)
     }
 
     /// Session and process group are the business of whoever starts a process. A shell with job control has made this one the leader of a group, as it
@@ -255,13 +257,8 @@ impl<'a> Builder<'a, '_> {
     pub(super) fn open_executable(&mut self) -> Result<'a, Option<u32>> {
         let number = self.numbers.lowest();
         let nofile = self.inputs.limits.get(NOFILE as usize).map_or(0, |limit| limit.soft);
-        if !self.inputs.set_exe || u64::from(number) >= nofile {
-            return Ok(None);
-        }
-        let path = self.inputs.image.c_str(self.inputs.image.process().exe).as_ptr() as u64;
-        let args = [i64::from(AT_FDCWD) as u64, path, u64::from(open_flag::CLOEXEC)];
-        self.early(Op::exact(Sysno::openat, args, u64::from(number)))?;
-        Ok(Some(number))
+        let Some(exe) = self.inputs.exe.filter(|_| u64::from(number) < nofile) else { return Ok(None) };
+        self.open_named(exe.path, exe.identity, open_flag::CLOEXEC, [0; 2]).map(Some)
     }
 
     /// Resource limits. Without privilege a hard limit can only be lowered: then it stays as near as it can.

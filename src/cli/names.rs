@@ -155,6 +155,7 @@ pub fn note(owner: &[u8], kind: u32) -> String {
             note::TIMERS => "TIMERS",
             note::FILES => "FILES",
             note::GUARDS => "GUARDS",
+            kind if kind == note::WHOSE & !note::OPTIONAL => "WHOSE",
             _ => "",
         }
     } else {

@@ -18,6 +18,8 @@ pub struct Exec {
     file: PathBuf,
     args: Vec<CString>,
     env: Vec<CString>,
+    /// `CKPT_IMAGE` of a program that is started; empty for the default.
+    image: Option<OsString>,
     /// Signal that asks for a save.
     pub signal: u32,
 }
@@ -50,12 +52,19 @@ pub fn run(args: &Run) -> Result<Code> {
 impl Exec {
     /// Executes it; comes back with why that failed.
     pub fn now(&self) -> Result<Infallible> {
-        match execve(&c_string(self.file.as_os_str())?, &self.args, &self.env) {
+        let mut env = self.env.clone();
+        if let Some(image) = &self.image {
+            // Whose image that is: its children inherit the name.
+            let mark =
+                [format!("CKPT_IMAGE_OF={}:", std::process::id()).as_bytes(), image.as_bytes()].concat();
+            env.push(c_string(OsStr::from_bytes(&mark))?);
+        }
+        match execve(&c_string(self.file.as_os_str())?, &self.args, &env) {
             // A script without `#!`: a shell runs it, as execvp(3) has it.
             Err(Errno::ENOEXEC) => {
                 let mut args = vec![c"sh".to_owned(), c_string(self.file.as_os_str())?];
                 args.extend(self.args.iter().skip(1).cloned());
-                execve(c"/bin/sh", &args, &self.env)
+                execve(c"/bin/sh", &args, &env)
             }
             other => other,
         }
@@ -74,7 +83,7 @@ fn start(args: &Run, image: &Image) -> Result<Exec> {
         return Err(Failure::new(Code::NoTool, text));
     }
     let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let mut set = |name: &str, value: OsString| {
+    let set = |env: &mut Vec<(OsString, OsString)>, name: &str, value: OsString| {
         env.retain(|(key, _)| key != name);
         env.push((name.into(), value));
     };
@@ -84,12 +93,14 @@ fn start(args: &Run, image: &Image) -> Result<Exec> {
         preload.push(":");
         preload.push(others);
     }
-    set("LD_PRELOAD", preload);
+    set(&mut env, "LD_PRELOAD", preload);
     if let Image::Given(name) | Image::Absolute(name) = image {
-        set("CKPT_IMAGE", name.clone());
+        set(&mut env, "CKPT_IMAGE", name.clone());
     }
+    env.retain(|(key, _)| key != "CKPT_IMAGE_OF");
+    let image = env.iter().find(|(key, _)| key == "CKPT_IMAGE").map(|(_, value)| value.clone());
     if let Some(number) = args.signal {
-        set("CKPT_SIGNAL", number.to_string().into());
+        set(&mut env, "CKPT_SIGNAL", number.to_string().into());
     }
     let entry = |(name, value): (OsString, OsString)| {
         let mut entry = name;
@@ -101,6 +112,7 @@ fn start(args: &Run, image: &Image) -> Result<Exec> {
         file,
         args: args.program.iter().map(|arg| c_string(arg)).collect::<Result<_>>()?,
         env: env.into_iter().map(entry).collect::<Result<_>>()?,
+        image: Some(image.unwrap_or_default()),
         signal: args.signal.or_else(configured_signal).unwrap_or(signal::DEFAULT),
     })
 }
@@ -123,6 +135,7 @@ fn restart(args: &Run, image: &Path) -> Result<Exec> {
             .map(c_string)
             .collect::<Result<_>>()?,
         env: std::env::vars_os().map(entry).collect::<Result<_>>()?,
+        image: None,
         signal: args.signal.unwrap_or(saved_signal),
     })
 }

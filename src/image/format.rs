@@ -69,6 +69,8 @@ pub mod note {
     pub const FILES: u32 = 13;
     /// Guard pages as [`super::Span`]s by ascending address.
     pub const GUARDS: u32 = 14;
+    /// One [`super::Whose`], the second note of the file.
+    pub const WHOSE: u32 = 15 | OPTIONAL;
     /// Set in a type: a reader that does not know the note may skip it. Without it, it must refuse the image.
     pub const OPTIONAL: u32 = 1 << 31;
 }
@@ -118,6 +120,20 @@ plain! {
         pub notes_crc: u32,
         /// Zero.
         pub reserved: u64,
+    }
+}
+
+plain! {
+    /// The process that was saved, so that no other one takes its image away while it runs.
+    pub struct Whose[32] {
+        /// Its id, as it saw it itself.
+        pub pid: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// When it was started, in ticks of 1/100 s after the boot (field 22 of `/proc/PID/stat`); zero when that could not be read.
+        pub start: u64,
+        /// The boot: `/proc/sys/kernel/random/boot_id`, as 16 bytes in two numbers.
+        pub boot: [u64; 2],
     }
 }
 

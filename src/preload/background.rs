@@ -46,7 +46,7 @@ pub fn write(
     scratch: &mut Scratch,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let mut sink = Sink::open(job)?;
+    let mut sink = Sink::open(job, &snapshot.whose)?;
     crash::watch(&mut sink, report);
     let result = write_to(&mut sink, job, snapshot, scratch, report);
     crash::unwatch();

@@ -6,6 +6,8 @@ use crate::process::auxv_value;
 use crate::report::STANDARD_ERROR;
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
+use core::sync::atomic::{AtomicU32, Ordering};
+use image::number::take_decimal;
 use sys::descriptor::{poll_event, poll_now};
 use sys::fd::{self, open_flag};
 use sys::line::Line;
@@ -24,6 +26,21 @@ pub struct Config {
     pub signal: u32,
     /// Write before the program goes on.
     pub foreground: bool,
+    /// Save a program that has children, without them.
+    pub ignores_children: bool,
+}
+
+/// The process that `CKPT_IMAGE` is meant for. All others have inherited it.
+static FIRST_USER: AtomicU32 = AtomicU32::new(0);
+
+/// [`FIRST_USER`]: the one that `ckpt run` has started, else the one in which the library was loaded, or which was restarted.
+pub fn first_user() -> u32 {
+    FIRST_USER.load(Ordering::Relaxed)
+}
+
+/// From now on, `CKPT_IMAGE` is meant for this process.
+pub fn take_image_name() {
+    FIRST_USER.store(sys::process::pid(), Ordering::Relaxed);
 }
 
 struct Cell(UnsafeCell<Config>);
@@ -35,6 +52,7 @@ static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     image_len: 0,
     signal: DEFAULT_SIGNAL,
     foreground: false,
+    ignores_children: false,
 }));
 
 impl Config {
@@ -77,6 +95,7 @@ pub unsafe fn read() -> bool {
     }
     // SAFETY: nobody else holds a reference yet.
     let config = unsafe { &mut *CONFIG.0.get() };
+    let mut mark = None;
     let mut entry = environment();
     while !entry.is_null() {
         // SAFETY: the environment is an array of strings that ends with a null pointer.
@@ -88,9 +107,21 @@ pub unsafe fn read() -> bool {
         let text = unsafe { core::ffi::CStr::from_ptr(text) }.to_bytes();
         if let Some(value) = text.strip_prefix(b"CKPT_") {
             config.set(value);
+            mark = mark.or(value.strip_prefix(b"IMAGE_OF="));
         }
         // SAFETY: this was not the last one.
         entry = unsafe { entry.add(1) };
+    }
+    // It counts for the name that it was set with: one that was set since is meant for whoever gets it.
+    let marked = |mark| match take_decimal(mark)? {
+        (pid, [b':', name @ ..]) if config.image.get(..config.image_len) == Some(name) => {
+            u32::try_from(pid).ok()
+        }
+        _ => None,
+    };
+    match mark.and_then(marked) {
+        Some(pid) => FIRST_USER.store(pid, Ordering::Relaxed),
+        None => take_image_name(),
     }
     true
 }
@@ -149,6 +180,12 @@ impl Config {
                 b"" | b"0" => self.foreground = false,
                 b"1" => self.foreground = true,
                 _ => bad(b"CKPT_FOREGROUND", value, "0 or 1"),
+            }
+        } else if let Some(value) = variable.strip_prefix(b"CHILDREN=") {
+            match value {
+                b"" | b"refuse" => self.ignores_children = false,
+                b"ignore" => self.ignores_children = true,
+                _ => bad(b"CKPT_CHILDREN", value, "refuse or ignore"),
             }
         }
     }

@@ -21,12 +21,15 @@ use crate::pending::{self, Wanted};
 use crate::process::OwnProcess;
 use crate::report::{self, Report, Request};
 use crate::scratch::{self, Full, List, Scratch};
+use crate::sink::Sink;
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
-use crate::{alike, background, crash, descriptors, maps, process, questions, regions, timers};
+use crate::{
+    alike, background, children, crash, descriptors, maps, process, questions, regions, timers, whose,
+};
 use core::arch::global_asm;
 use core::ffi::c_void;
-use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread};
+use image::format::{Descriptor, OpenFile, Pending, PosixTimer, Process, Thread, Whose};
 use sys::process::{self as sysprocess, pr};
 use sys::signal::{self, Action, SIGNALS};
 
@@ -136,6 +139,8 @@ impl Job<'_> {
 pub struct Snapshot {
     /// The process.
     pub process: Process,
+    /// The same, for a save that finds the image.
+    pub whose: Whose,
     /// Its map.
     pub vmas: List<maps::Vma>,
     /// Its open file descriptions.
@@ -304,8 +309,10 @@ fn save(job: &mut Job) {
     report.accept(job);
     let result = stopped.map_err(Stop::from).and_then(|_| save_stopped(job, &mut report));
     job.saved = result.is_ok();
-    if let Err(stop) = result {
-        report.failed(stop);
+    match result {
+        Err(stop) => report.failed(stop),
+        Ok(()) if job.request == Request::SaveAndEnd => children::end(job),
+        Ok(()) => {}
     }
     report.close();
 }
@@ -363,6 +370,7 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     alike::check(job, report)?;
+    children::check(job, report)?;
     let vmas = maps::read(job, scratch, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
@@ -377,6 +385,7 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let contents = Contents::capture(&vmas, wanted, scratch)?;
     let mut snapshot = Snapshot {
         process,
+        whose: whose::of(job.pid),
         vmas,
         files,
         descriptors,
@@ -388,6 +397,7 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
         has_attributes: false,
     };
     if report.is_check {
+        Sink::check(job, &snapshot.whose, report)?;
         regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {
         background::write(job, &mut snapshot, scratch, report)

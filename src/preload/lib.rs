@@ -21,6 +21,7 @@ mod attributes;
 mod background;
 mod blocking;
 mod chained;
+mod children;
 mod command;
 mod config;
 mod contents;
@@ -51,6 +52,7 @@ mod thread;
 mod threads;
 mod timer_threads;
 mod timers;
+mod whose;
 mod writer;
 mod xstate;
 

@@ -49,6 +49,14 @@ pub enum Failure {
     Region(u64, Kind),
     /// Something of the process that cannot be restored.
     Process(Kind),
+    /// The image that is there is that of another process, which runs.
+    Others(u32),
+    /// Nobody can tell whose the file is that has the image's name.
+    Unreadable(Errno),
+    /// `CKPT_IMAGE` is a command, and meant for another process, which runs.
+    InheritedCommand(u32),
+    /// A child, by its id and name.
+    Child(u32, [u8; 16], Child),
 }
 
 /// What something is, and what to do about it.
@@ -58,6 +66,17 @@ pub struct Kind {
     pub what: &'static str,
     /// "close it before the save"
     pub advice: &'static str,
+}
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// It runs, or is stopped.
+    Lives,
+    /// It has ended, and the program has not waited for it.
+    Ended,
+    /// It is none, but a process that the program traces; or `/proc` does not show it. There is no id.
+    Unseen,
 }
 
 /// Why threads could not be stopped.
@@ -90,7 +109,15 @@ impl Failure {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Threads(_) | Self::Descriptor(..) | Self::Thread(..) | Self::Region(..) | Self::Process(_)
+            Self::Threads(_)
+                | Self::Descriptor(..)
+                | Self::Thread(..)
+                | Self::Region(..)
+                | Self::Process(_)
+                | Self::Child(..)
+                | Self::Others(_)
+                | Self::Unreadable(_)
+                | Self::InheritedCommand(_)
         )
     }
 
@@ -197,6 +224,39 @@ impl Failure {
                     .text("; ")
                     .text(kind.advice);
             }
+            Self::Others(pid) => {
+                line.text("the image is that of process ").dec(u64::from(pid));
+                line.text(
+                    ", which still runs; set CKPT_IMAGE to a name of its own, with %p in it for instance",
+                );
+                present_image(line);
+            }
+            Self::Unreadable(e) => {
+                errno(
+                    line,
+                    "the file that has the image's name, and may be another process's image",
+                    e,
+                    "remove it or set CKPT_IMAGE to another name",
+                );
+                present_image(line);
+            }
+            Self::InheritedCommand(pid) => {
+                line.text("the command of CKPT_IMAGE is that of process ").dec(u64::from(pid));
+                line.text(", which still runs; put %p into it");
+                present_image(line);
+            }
+            Self::Child(_, _, Child::Unseen) => {
+                line.text("a child that /proc does not show, or a process that it traces, would not be in the image; ");
+                line.text(WITHOUT_CHILDREN);
+            }
+            Self::Child(pid, comm, child) => {
+                line.text("its child ").dec(u64::from(pid)).text(" (").quoted(until_nul(&comm));
+                line.text(match child {
+                    Child::Ended => ") has ended, and its exit status, for which the program has not waited, would not be in the image; ",
+                    _ => ") would not be in the image; ",
+                });
+                line.text(WITHOUT_CHILDREN);
+            }
             Self::Process(kind) => {
                 line.text("the process has ").text(kind.what).text("; ").text(kind.advice);
             }
@@ -204,8 +264,16 @@ impl Failure {
     }
 }
 
+/// What to do about a child.
+const WITHOUT_CHILDREN: &str =
+    "save when the program has waited for it, or start the program with CKPT_CHILDREN=ignore";
+
 /// Appends a thread's id and name.
 fn thread<const N: usize>(line: &mut Line<N>, tid: u32, comm: &[u8; 16]) {
-    let name = comm.iter().position(|byte| *byte == 0).and_then(|end| comm.get(..end)).unwrap_or(comm);
-    line.text("thread ").dec(u64::from(tid)).text(" (").quoted(name).text(")");
+    line.text("thread ").dec(u64::from(tid)).text(" (").quoted(until_nul(comm)).text(")");
+}
+
+/// The name of a thread.
+fn until_nul(comm: &[u8; 16]) -> &[u8] {
+    comm.iter().position(|byte| *byte == 0).and_then(|end| comm.get(..end)).unwrap_or(comm)
 }

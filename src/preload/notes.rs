@@ -26,6 +26,7 @@ pub fn build(
 ) -> Result<usize, Full> {
     let mut notes = Notes::new(buf);
     notes.add(OWNER, note::HEAD, bytes_of(&Head::default()))?;
+    notes.add(OWNER, note::WHOSE, bytes_of(&snapshot.whose))?;
     let sets = Sets::new(snapshot.process.xcr0);
     for thread in snapshot.threads.iter() {
         standard_thread(&mut notes, snapshot, thread, &sets)?;

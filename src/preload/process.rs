@@ -28,17 +28,20 @@ pub struct OwnProcess {
     itimers: [[i64; 4]; 3],
     /// `PR_GET_CHILD_SUBREAPER`.
     subreaper: u32,
+    /// There are children, ended or not, or processes that it traces; `None` where the kernel does not say.
+    pub has_children: Option<bool>,
 }
 
 impl OwnProcess {
     /// Asks for it. Needs no descriptor.
     pub fn ask() -> Result<Self, Failure> {
         let subreaper = known("prctl", ask::prctl_stored(ask::Stored::ChildSubreaper))? as u32;
+        let has_children = ask::has_any_child().ok();
         let mut itimers = [[0; 4]; 3];
         for (which, timer) in itimers.iter_mut().enumerate() {
             *timer = known("getitimer", ask::interval_timer(which as u32))?;
         }
-        Ok(Self { itimers, subreaper })
+        Ok(Self { itimers, subreaper, has_children })
     }
 }
 

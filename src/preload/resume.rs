@@ -16,6 +16,7 @@ pub fn next_generation() -> u32 {
 pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, length: u64, hole: u64, threads: u32) {
     ckpt_thread_resumed(arrival);
     crate::background::forget();
+    crate::config::take_image_name();
     crate::api::restarted();
     crate::threads::forget();
     sleep_until(|entered| entered + 1 >= threads);

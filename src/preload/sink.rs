@@ -3,8 +3,10 @@
 use crate::command::Command;
 use crate::config::{self, PATH_MAX};
 use crate::file::ImageFile;
-use crate::helper::Job;
+use crate::helper::{Job, Stop};
 use crate::message::Failure;
+use crate::report::Report;
+use image::format::Whose;
 use sys::line::Line;
 
 /// Where an image goes.
@@ -19,11 +21,24 @@ pub enum Sink {
 impl Sink {
     /// Opens what `CKPT_IMAGE` names. A command is started only when there is something to write, by [`Sink::start`].
     #[inline(never)] // its buffers are off the stack again when it returns
-    pub fn open(job: &Job) -> Result<Self, Failure> {
+    pub fn open(job: &Job, whose: &Whose) -> Result<Self, Failure> {
         let name = expand(job.pid, job.generation)?;
         match name.as_bytes().split_first() {
             Some((b'|', command)) => Ok(Self::Command(Command::new(command))),
-            _ => Ok(Self::File(ImageFile::create(name.as_bytes(), job.pid)?)),
+            _ => Ok(Self::File(ImageFile::create(name.as_bytes(), whose)?)),
+        }
+    }
+
+    /// Tells what [`Sink::open`] would refuse.
+    #[inline(never)] // its buffers are off the stack again when it returns
+    pub fn check(job: &Job, whose: &Whose, report: &mut Report) -> Result<(), Stop> {
+        let result = expand(job.pid, job.generation).and_then(|name| match name.as_bytes() {
+            [b'|', ..] => Ok(()),
+            name => ImageFile::check(name, whose),
+        });
+        match result {
+            Err(failure) if failure.is_refusal() => report.refuse(failure),
+            _ => Ok(()),
         }
     }
 
@@ -88,8 +103,10 @@ impl Sink {
     }
 }
 
-/// `CKPT_IMAGE` with its `%` expanded: `%p` pid, `%n` number of the save, `%e` name of the program, `%%` a percent sign.
+/// `CKPT_IMAGE` with its `%` expanded: `%p` pid, `%n` number of the save, `%e` name of the program, `%%` a percent sign. While the process that it is meant for
+/// runs, another one that has inherited it puts its own id behind the name.
 fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
+    let mut has_pid = false;
     let mut path = Line::<PATH_MAX>::new();
     let mut rest = config::get().image();
     while let Some((&byte, more)) = rest.split_first() {
@@ -97,6 +114,7 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
         match (byte, more.split_first()) {
             (b'%', Some((b'p', more))) => {
                 path.dec(u64::from(pid));
+                has_pid = true;
                 rest = more;
             }
             (b'%', Some((b'n', more))) => {
@@ -118,6 +136,13 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
                 path.bytes(&[byte]);
             }
         }
+    }
+    let first = config::first_user();
+    if first != pid && !has_pid && sys::process::exists(first) {
+        if path.as_bytes().starts_with(b"|") {
+            return Err(Failure::InheritedCommand(first));
+        }
+        path.text(".").dec(u64::from(pid));
     }
     if path.as_bytes().len() >= PATH_MAX {
         return Err(Failure::NameTooLong);

@@ -166,6 +166,14 @@ pub fn access(path: &[u8], permission: u32) -> Result<()> {
     unsafe { sc!(faccessat2, AT_FDCWD, path.as_ptr(), permission, AT_EACCESS) }.map(drop)
 }
 
+/// [`access`] for the file of a descriptor, which may be one of `O_PATH`.
+pub fn access_by(fd: i32, permission: u32) -> Result<()> {
+    const AT_EACCESS: u32 = 0x200;
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    // SAFETY: an empty string, only read.
+    unsafe { sc!(faccessat2, fd, c"".as_ptr(), permission, AT_EACCESS | AT_EMPTY_PATH) }.map(drop)
+}
+
 /// open_by_handle_at(2) with `O_PATH`: the file of a handle, on the file system of `mount`.
 ///
 /// # Errors

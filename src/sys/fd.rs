@@ -77,6 +77,32 @@ pub fn open_at(dir: i32, path: &[u8], flags: u32, mode: u32) -> Result<i32> {
     unsafe { sc!(openat, dir, path.as_ptr(), flags, mode) }.map(|fd| fd as i32)
 }
 
+/// Bits of [`How::resolve`] (include/uapi/linux/openat2.h): no magic links of /proc, no symbolic links.
+pub const RESOLVE_NO_LINKS: u64 = 2 | 4;
+
+/// How openat2(2) opens (`struct open_how`).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct How {
+    /// As for open(2), but unknown ones are refused.
+    pub flags: u64,
+    /// Mode of a file that is created; else zero.
+    pub mode: u64,
+    /// What a path may not go through.
+    pub resolve: u64,
+}
+const _: () = assert!(size_of::<How>() == 24);
+
+/// openat2(2) (Linux 5.6). `path` ends with a NUL.
+pub fn open_how(dir: i32, path: &[u8], how: &How) -> Result<i32> {
+    if path.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: a NUL-terminated string and one `struct open_how`; the call reads them only.
+    unsafe { sc!(openat2, dir, path.as_ptr(), core::ptr::from_ref(how), size_of::<How>()) }
+        .map(|fd| fd as i32)
+}
+
 /// close(2).
 pub fn close(fd: i32) -> Result<()> {
     // SAFETY: no memory is involved.
@@ -174,6 +200,20 @@ pub fn rename_at(dir: i32, from: &[u8], to: &[u8]) -> Result<()> {
     }
     // SAFETY: both are NUL-terminated strings and only read.
     unsafe { sc!(renameat, dir, from.as_ptr(), dir, to.as_ptr()) }.map(drop)
+}
+
+/// [`rename_as`]: fail with EEXIST rather than replace a file.
+pub const NO_REPLACE: u32 = 1;
+/// [`rename_as`]: the two names exchange their files.
+pub const EXCHANGE: u32 = 2;
+
+/// renameat2(2); both paths end with a NUL and are relative to `dir`.
+pub fn rename_as(dir: i32, from: &[u8], to: &[u8], how: u32) -> Result<()> {
+    if from.last() != Some(&0) || to.last() != Some(&0) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: both are NUL-terminated strings and only read.
+    unsafe { sc!(renameat2, dir, from.as_ptr(), dir, to.as_ptr(), how) }.map(drop)
 }
 
 /// unlinkat(2) of a file; `path` ends with a NUL.

@@ -416,6 +416,18 @@ pub fn has_children() -> bool {
     result != Err(Errno::ECHILD)
 }
 
+/// Whether the process has any child, ended or not and whatever its exit signal (`__WALL`), or traces another process: waitid(2), which takes nothing here.
+pub fn has_any_child() -> Result<bool> {
+    const P_ALL: u32 = 0;
+    const WEXITED_WNOHANG_WNOWAIT_WALL: u32 = 4 | 1 | 0x0100_0000 | 0x4000_0000;
+    // SAFETY: the kernel writes nothing to a null.
+    match unsafe { sc!(waitid, P_ALL, 0, 0, WEXITED_WNOHANG_WNOWAIT_WALL, 0) } {
+        Ok(_) => Ok(true),
+        Err(Errno::ECHILD) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// kill(2) with no signal: whether a process or a thread has this id.
 pub fn exists(id: u32) -> bool {
     // SAFETY: no memory is involved.

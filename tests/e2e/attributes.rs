@@ -77,7 +77,7 @@ fn seccomp_filters_are_not_lost_silently() {
         assert_eq!(code, PERMISSION, "{said}");
         assert!(said.contains("seccomp filters"), "{said}");
         place.write("restart.err", b"");
-        image.restart_with(&["--force"]).passes();
+        image.restart_with(&["--force=filters"]).passes();
     }
 }
 

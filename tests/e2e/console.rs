@@ -115,7 +115,7 @@ fn normal(line: &str) -> String {
         };
         let is_number = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || c == '.');
         let is_id = words[at].starts_with('(')
-            || is(at.checked_sub(1), &["process", "parent", "group", "session", "uid", "gid"]);
+            || is(at.checked_sub(1), &["process", "parent", "child", "group", "session", "uid", "gid"]);
         let is_hex = word.len() >= 8 && word.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
         let is_date = word.len() >= 8 && word.chars().all(|c| c.is_ascii_digit() || "-:+.TZ".contains(c));
         let is_unit = UNITS.contains(&word.as_str()) && at > 0 && is_number(words[at - 1]);

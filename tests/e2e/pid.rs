@@ -30,7 +30,7 @@ fn saved(user: User, program: &Program) -> Image {
 fn listener() -> Program {
     let script =
         "trap 'echo one' USR1; trap 'echo term $$; exit 7' TERM; echo ready; while :; do sleep 0.01; done";
-    Program::tool("bash").args(["-c", script]).env("CKPT_SIGNAL", "40")
+    Program::tool("bash").args(["-c", script]).env("CKPT_SIGNAL", "40").env("CKPT_CHILDREN", "ignore")
 }
 
 #[track_caller]
@@ -145,7 +145,7 @@ fn an_id_that_cannot_be_had_is_explained() {
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
     let mut command = image.place().command(&tool("unshare"));
     command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
-    let restart = image.command(["--force", "--pid=keep"]);
+    let restart = image.command(["--force=proc,owner,user", "--pid=keep"]);
     command.arg(restart.get_program()).args(restart.get_args());
     command.stdout(image.place().output("restart.out")).stderr(image.place().output("restart.err"));
     let outcome = Process::spawn(image.place(), command).finish();

@@ -112,6 +112,12 @@ fn child_is_saved_by_its_own_pid() {
         let Some(child) = child else { process.fail("no child") };
         process.follow(child);
         process.ready();
-        process.generations(3).passes();
+        // Its parent has the name.
+        process.image = format!("myckpt.{child}").into();
+        let image = process.save();
+        process.kill();
+        let mut process = image.restart();
+        process.image = "myckpt".into();
+        process.generations(2).passes();
     }
 }

@@ -47,6 +47,7 @@ fn save_of_a_vfork_child() {
         let Some(child) = child else { process.fail("no child") };
         let parent = process.pid();
         process.follow(child);
+        process.image = format!("myckpt.{child}").into();
         let image = process.save();
         process.save();
         process.follow(parent);

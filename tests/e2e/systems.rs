@@ -142,7 +142,7 @@ fn a_memory_limit_that_is_almost_reached_is_no_obstacle() {
     process.kill();
     waves::forget(&place);
     // It is nobody's; the restart is root's.
-    waves::go_on(&mut image.restart_with(&["--force"]), 1);
+    waves::go_on(&mut image.restart_with(&["--force=owner,user,paths"]), 1);
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn the_writer_goes_on_when_the_program_becomes_another() {
 
 #[test]
 fn a_fork_while_the_writer_works_shares_nothing() {
-    let mut process = waves(&["large"], &[("CKPT_IMAGE", "image.%p")]);
+    let mut process = waves(&["large"], &[("CKPT_IMAGE", "image.%p"), ("CKPT_CHILDREN", "ignore")]);
     let place = process.place.clone();
     let parent = process.pid();
     process.image = format!("image.{parent}").into();

@@ -70,7 +70,7 @@ pub fn errors(nr: Sysno) -> &'static [Errno] {
         Sysno::write | Sysno::writev => &[EINTR, ENOSPC, EIO, EDQUOT, EFBIG],
         Sysno::fsync => &[EINTR, EIO, ENOSPC, EDQUOT],
         Sysno::close => &[EINTR, EIO],
-        Sysno::renameat => &[EACCES, ENOSPC, EIO, EDQUOT],
+        Sysno::renameat | Sysno::renameat2 => &[EACCES, ENOSPC, EIO, EDQUOT],
         Sysno::unlinkat => &[EACCES, EIO],
         Sysno::fchmod | Sysno::fchmodat => &[EIO, EPERM],
         Sysno::fstat | Sysno::newfstatat | Sysno::fstatfs => &[ENOMEM, EIO],

@@ -338,6 +338,15 @@ impl Process {
         result.unwrap().map(|()| self.image_of_save())
     }
 
+    /// Asks for a save that must be refused; returns the line that says so.
+    #[track_caller]
+    pub fn refused(&mut self) -> String {
+        match self.try_save() {
+            Ok(_) => self.fail("saved"),
+            Err(line) => line,
+        }
+    }
+
     /// The image that is there now.
     pub fn image_of_save(&self) -> Image {
         let counts = [self.readies, self.releases, self.generation];

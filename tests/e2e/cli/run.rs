@@ -254,10 +254,10 @@ fn resumed(ckpt: &Ckpt, options: &[&str]) -> Process {
 fn an_image_is_removed_with_the_work_done() {
     let ckpt = Ckpt::new(User::ordinary());
     let line = |code: &str| {
-        ["--image", "image", "--resume", "--remove-when-done", "--every", "50ms", "sh", "-c"]
+        ["--image", "image", "--resume", "--remove-when-done", "--every", "50ms", "python3", "-c"]
             .map(str::to_owned)
             .into_iter()
-            .chain([format!("sleep 0.3; exit {code}")])
+            .chain([format!("import sys, time; time.sleep(0.3); sys.exit({code})")])
             .collect::<Vec<_>>()
     };
     assert_eq!(ckpt.start(line("4")).finish().code(), 4);

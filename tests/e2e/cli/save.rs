@@ -399,7 +399,8 @@ fn children_that_an_image_lacks_are_named() {
 child = subprocess.Popen(['sleep', '1000'])
 print('ready', flush=True)
 child.wait()";
-    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    let program = Program::tool("python3").args(["-c", script]).env("CKPT_CHILDREN", "ignore");
+    let mut process = ckpt.place.start(&program);
     process.ready();
     let pid = process.pid().to_string();
     let answer = ckpt.json(["check", "--json", &pid]);
