@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Head, Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
-use image::read::{Image, Sums};
+use image::read::{HEAD_LEN, Image, Sums};
 use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
@@ -64,7 +64,7 @@ pub fn open_image<'a>(options: &Options<'a>) -> Result<'a, Opened<'static>> {
     let refused = |error| not_an_image(error, name);
     let image = Image::parse(read_tables(fd, len, name)?, len).map_err(refused)?;
     let Head { sums_off, sums_len, .. } = *image.head();
-    let sums = image.sums(read_part(fd, sums_off, sums_len, name)?).map_err(refused)?;
+    let sums = image.sums(read_part(fd, sums_off, sums_len, name, |_| Ok(()))?).map_err(refused)?;
     Ok(Opened { fd, image, sums })
 }
 
@@ -134,22 +134,43 @@ fn read_tables(fd: i32, file_len: u64, name: &[u8]) -> Result<'_, &'static [u8]>
     let mut first = [0u8; PAGE as usize];
     let count = sys::fd::read_at(fd, &mut first, 0).map_err(|errno| unreadable(errno, name))?;
     let first = first.get(..count).unwrap_or_default();
-    let wanted = image::read::prefix_len(first).map_err(|error| not_an_image(error, name))?;
-    match wanted.min(file_len) {
-        0 => Err(not_an_image(ImageError::Empty, name)),
-        len => read_part(fd, 0, len, name),
-    }
+    let refused = |error| not_an_image(error, name);
+    let head_off = image::read::head_off(first).map_err(refused)?;
+    let mut head = [0u8; HEAD_LEN];
+    let count = sys::fd::read_at(fd, &mut head, head_off).map_err(|errno| unreadable(errno, name))?;
+    let prefix =
+        image::read::prefix(first, head.get(..count).unwrap_or_default(), file_len).map_err(refused)?;
+    read_part(fd, 0, prefix.len, name, |offset| prefix.take_zeros(offset).map_err(refused))
 }
 
-/// Reads `len` bytes of the image, at least one, into memory of their own.
-fn read_part(fd: i32, offset: u64, len: u64, name: &[u8]) -> Result<'_, &'static [u8]> {
-    let flags = map::PRIVATE | map::ANONYMOUS | map::POPULATE;
+/// Reads `len` bytes of the image, at least one, into memory of their own. `zeros` is asked about pages of zeros, which take no memory there.
+fn read_part<'n>(
+    fd: i32,
+    offset: u64,
+    len: u64,
+    name: &'n [u8],
+    zeros: impl Fn(u64) -> Result<'n, ()>,
+) -> Result<'n, &'static [u8]> {
+    let flags = map::PRIVATE | map::ANONYMOUS | map::NORESERVE;
     // SAFETY: a new mapping, at an address of the kernel's choice.
     let start = unsafe { sys::memory::mmap(0, len, prot::READ | prot::WRITE, flags, -1, 0) };
     let start = start.map_err(no_memory)? as *mut u8;
     // SAFETY: just mapped, `len` bytes of zeros, and nobody unmaps them before the executor does.
     let part = unsafe { core::slice::from_raw_parts_mut(start, len as usize) };
-    read_exactly(fd, part, offset, name)?;
+    let mut buf = [0u8; 4 * PAGE as usize];
+    let mut at = offset;
+    for piece in part.chunks_mut(buf.len()) {
+        let read = buf.get_mut(..piece.len()).unwrap_or_default();
+        read_exactly(fd, read, at, name)?;
+        for (page, bytes) in piece.chunks_mut(PAGE as usize).zip(read.chunks(PAGE as usize)) {
+            if image::zero::is_zero(bytes) {
+                zeros(at)?;
+            } else {
+                page.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            }
+            at += bytes.len() as u64;
+        }
+    }
     Ok(part)
 }
 

@@ -162,15 +162,25 @@ fn count_pages(
     if skipped(region_a) || skipped(region_b) {
         return Ok(0);
     }
+    let clip = |region: &Region| Region { end: end.min(region.end), ..*region };
+    let (region_a, region_b) = (clip(region_a), clip(region_b));
     let (mut bytes_a, mut bytes_b) = (vec![], vec![]);
     let mut pages = 0;
+    // What neither has is zero in both.
+    let mut parts = pages::parts(image_a, &region_a, start, end);
+    parts.extend(pages::parts(image_b, &region_b, start, end));
+    parts.sort_unstable();
     let mut at = start;
-    while at < end {
-        let clip = |region: &Region| Region { end: end.min(region.end), ..*region };
-        pages::read(&a.opened, image_a, &clip(region_a), at, &mut bytes_a)?;
-        pages::read(&b.opened, image_b, &clip(region_b), at, &mut bytes_b)?;
-        pages += pages::different(&bytes_a, &bytes_b);
-        at += PIECE.min(end - at);
+    for (address, _, len) in parts {
+        at = at.max(address);
+        while at < address + len {
+            let last = (address + len).min(at + PIECE);
+            let clip = |region: &Region| Region { end: last, ..*region };
+            pages::read(&a.opened, image_a, &clip(&region_a), at, &mut bytes_a)?;
+            pages::read(&b.opened, image_b, &clip(&region_b), at, &mut bytes_b)?;
+            pages += pages::different(&bytes_a, &bytes_b);
+            at = last;
+        }
     }
     Ok(pages)
 }

@@ -5,21 +5,23 @@ use crate::exit::{Code, Failure, Result};
 use crate::opened::Opened;
 use crate::pages::{self, PIECE};
 use crate::show;
-use crate::text::shown;
+use crate::text::{shown, size};
 use image::elf::{Ehdr, MAGIC, PT_LOAD, Phdr};
-use image::format::{PAGE, Region, region_kind};
+use image::format::{Object, PAGE, Region, region_kind};
 use image::plain::{bytes_of, read};
 use image::read::Image;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// Runs it.
 pub fn run(args: &Extract) -> Result<()> {
     let opened = Opened::new(&args.image)?;
+    opened.trusted()?;
     let image = opened.image()?;
     let exe = Path::new(OsStr::from_bytes(image.bytes(image.process().exe)));
     let missing = |what: String| {
@@ -39,27 +41,22 @@ pub fn run(args: &Extract) -> Result<()> {
     } else {
         let number = args.object.unwrap_or_default();
         let object = image.objects().get(number).ok_or_else(|| missing(format!("object {number}")))?;
-        return write_object(&opened, &image, &object, &args.output);
+        return Output::create(&opened, &args.output, object.size)?
+            .write(&args.output, |file| write_object(&opened, &image, &object, file));
     };
-    let mut sink = Sink::create(&args.output)?;
-    write_pieces(&opened, &image, &pieces, &mut sink)?;
-    if args.exe || args.file.is_some() {
-        mend_elf(&mut sink, &pieces)?;
-    }
-    sink.finish()
+    let len =
+        pieces.iter().map(|piece| piece.offset + piece.region.end - piece.region.start).max().unwrap_or(0);
+    Output::create(&opened, &args.output, len)?.write(&args.output, |file| {
+        write_pieces(&opened, &image, &pieces, file)?;
+        if args.exe || args.file.is_some() { mend_elf(file, &pieces) } else { Ok(()) }
+    })
 }
 
-/// Writes what an image has of a mapped file. Tells whether it has anything.
-pub fn mapped_file(opened: &Opened, image: &Image<'_>, path: &Path, output: &Path) -> Result<bool> {
+/// Writes what an image has of a mapped file to a file that is empty.
+pub fn mapped_file(opened: &Opened, image: &Image<'_>, path: &Path, to: &File) -> Result<()> {
     let pieces = file_pieces(image, path);
-    if pieces.is_empty() {
-        return Ok(false);
-    }
-    let mut sink = Sink::create(output)?;
-    write_pieces(opened, image, &pieces, &mut sink)?;
-    mend_elf(&mut sink, &pieces)?;
-    sink.finish()?;
-    Ok(true)
+    write_pieces(opened, image, &pieces, to)?;
+    mend_elf(to, &pieces)
 }
 
 /// A region and the offset in the output where it goes.
@@ -92,53 +89,63 @@ fn region(image: &Image<'_>, wanted: &str) -> Option<Region> {
     }
 }
 
-fn write_pieces(opened: &Opened, image: &Image<'_>, pieces: &[Piece], sink: &mut Sink) -> Result<()> {
-    let mut buf = vec![];
+/// Writes what the image has of each piece; all else stays a hole.
+fn write_pieces(opened: &Opened, image: &Image<'_>, pieces: &[Piece], to: &File) -> Result<()> {
     for Piece { region, offset } in pieces {
-        let mut at = region.start;
-        while at < region.end {
-            pages::read(opened, image, region, at, &mut buf)?;
-            sink.write(offset + (at - region.start), &buf)?;
-            at += PIECE.min(region.end - at);
+        for (address, from, len) in pages::parts(image, region, region.start, region.end) {
+            copy(opened, from, len, to, offset + (address - region.start))?;
+        }
+        let end = offset + (region.end - region.start);
+        if to.metadata().map_err(unwritable)?.len() < end {
+            to.set_len(end).map_err(unwritable)?;
         }
     }
     Ok(())
 }
 
-fn write_object(
-    opened: &Opened,
-    image: &Image<'_>,
-    object: &image::format::Object,
-    output: &Path,
-) -> Result<()> {
-    let mut sink = Sink::create(output)?;
+fn write_object(opened: &Opened, image: &Image<'_>, object: &Object, to: &File) -> Result<()> {
     for run in image.runs_of(object).iter() {
-        let len = run.len.min(object.size.saturating_sub(run.offset));
-        let mut done = 0;
-        while done < len {
-            let piece = opened.read(run.data + done, PIECE.min(len - done))?;
-            sink.write(run.offset + done, &piece)?;
-            done += piece.len() as u64;
-        }
+        copy(opened, run.data, run.len.min(object.size.saturating_sub(run.offset)), to, run.offset)?;
     }
-    sink.set_len(object.size)?;
-    sink.finish()
+    to.set_len(object.size).map_err(unwritable)
+}
+
+/// Copies bytes of an image to an offset of a file.
+fn copy(opened: &Opened, from: u64, len: u64, to: &File, at: u64) -> Result<()> {
+    let mut buf = vec![0; len.min(PIECE) as usize];
+    let mut done = 0;
+    while done < len {
+        let piece = &mut buf[..(len - done).min(PIECE) as usize];
+        opened.read_into(from + done, piece)?;
+        to.write_all_at(piece, at + done).map_err(unwritable)?;
+        done += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn unwritable(error: io::Error) -> Failure {
+    Failure::file(Code::Io, Path::new("the output"), "cannot be written", error)
 }
 
 /// Makes a mapped ELF file whole again, as far as that can be: section headers are not mapped, so that its header must not point to them any
 /// more, and glibc has made addresses of some offsets in the dynamic section (elf/get-dynamic-info.h, `ADJUST_DYN_INFO`).
-fn mend_elf(sink: &mut Sink, pieces: &[Piece]) -> Result<()> {
-    let header = sink.read(0, size_of::<Ehdr>());
+fn mend_elf(to: &File, pieces: &[Piece]) -> Result<()> {
+    let read_at = |offset: u64, len: usize| {
+        let mut bytes = vec![0; len];
+        to.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+    };
+    let write = |offset: u64, bytes: &[u8]| to.write_all_at(bytes, offset).map_err(unwritable);
+    let header = read_at(0, size_of::<Ehdr>());
     let Some(header) =
         header.filter(|bytes| bytes.starts_with(&MAGIC)).and_then(|bytes| read::<Ehdr>(&bytes, 0))
     else {
         return Ok(());
     };
-    sink.write(0, bytes_of(&Ehdr { e_shoff: 0, e_shnum: 0, e_shstrndx: 0, ..header }))?;
+    write(0, bytes_of(&Ehdr { e_shoff: 0, e_shnum: 0, e_shstrndx: 0, ..header }))?;
     let Some(first) = pieces.iter().find(|piece| piece.offset == 0) else { return Ok(()) };
     let entry = |at: u64| {
         let offset = header.e_phoff.checked_add(at * size_of::<Phdr>() as u64)?;
-        read::<Phdr>(&sink.read(offset, size_of::<Phdr>())?, 0)
+        read::<Phdr>(&read_at(offset, size_of::<Phdr>())?, 0)
     };
     let segments: Vec<Phdr> = (0..u64::from(header.e_phnum)).filter_map(entry).collect();
     let loads = || segments.iter().filter(|segment| segment.p_type == PT_LOAD);
@@ -148,11 +155,11 @@ fn mend_elf(sink: &mut Sink, pieces: &[Piece]) -> Result<()> {
     let Some(dynamic) = segments.iter().find(|segment| segment.p_type == PT_DYNAMIC) else { return Ok(()) };
     for at in (0..dynamic.p_filesz.min(PAGE)).step_by(16) {
         let offset = dynamic.p_offset.saturating_add(at);
-        let Some(bytes) = sink.read(offset, 16) else { break };
+        let Some(bytes) = read_at(offset, 16) else { break };
         let (tag, value) = (read::<u64>(&bytes, 0).unwrap_or(0), read::<u64>(&bytes, 8).unwrap_or(0));
         let offset_again = value.checked_sub(bias).filter(|value| (lowest..highest).contains(value));
         if let Some(value) = offset_again.filter(|_| ADJUSTED.contains(&tag)) {
-            sink.write(offset + 8, &value.to_le_bytes())?;
+            write(offset + 8, &value.to_le_bytes())?;
         }
     }
     Ok(())
@@ -162,73 +169,66 @@ const PT_DYNAMIC: u32 = 2;
 /// DT_PLTGOT, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_JMPREL, DT_VERSYM, DT_GNU_HASH.
 const ADJUSTED: [u64; 9] = [3, 4, 5, 6, 7, 17, 23, 0x6fff_fff0, 0x6fff_fef5];
 
-/// Where the bytes go: a file, with holes, or standard output, which needs them in order and so waits for the end.
-enum Sink<'a> {
-    File(&'a Path, File),
-    Standard(Vec<u8>),
+/// Where the bytes go: a new file, with holes, which then gets the name; or, in order, a stream.
+enum Output {
+    File(NamedTempFile),
+    Stream(File, Box<dyn Write>),
 }
 
-impl<'a> Sink<'a> {
-    fn create(path: &'a Path) -> Result<Self> {
-        if path.as_os_str() == "-" {
-            return Ok(Self::Standard(vec![]));
+impl Output {
+    /// One for `len` bytes.
+    fn create(opened: &Opened, path: &Path, len: u64) -> Result<Self> {
+        let failed = |e| Failure::file(Code::Io, path, "cannot be created", e);
+        let kind = path.symlink_metadata().ok().map(|metadata| metadata.file_type());
+        let is_stream =
+            path.as_os_str() == "-" || kind.is_some_and(|kind| !kind.is_file() && !kind.is_symlink());
+        if !is_stream {
+            if kind.is_some_and(|kind| kind.is_symlink()) {
+                let text = format!("{}: a symbolic link; give the name of the file itself", shown(path));
+                return Err(Failure::new(Code::Usage, text));
+            }
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // Memory of a process is for its owner's eyes: a file of mode 0600, which was not there.
+            let file =
+                tempfile::Builder::new().prefix(".ckpt-extract-").tempfile_in(folder).map_err(failed)?;
+            return Ok(Self::File(file));
         }
-        // Memory of a process is for its owner's eyes.
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path);
-        file.map(|file| Self::File(path, file))
-            .map_err(|e| Failure::file(Code::Io, path, "cannot be created", e))
-    }
-
-    fn failed(&self) -> impl Fn(io::Error) -> Failure + use<'a> {
-        let path = match self {
-            Self::File(path, _) => path,
-            Self::Standard(_) => Path::new("standard output"),
+        // Zeros that the image does not have take no room in a file, but in a stream.
+        if len > MOST_ZEROS && len / 64 > opened.len() {
+            let text = format!(
+                "{}: {}, of which the image has little; give the name of a file, in which zeros take no room",
+                shown(path),
+                size(len)
+            );
+            return Err(Failure::new(Code::Usage, text));
+        }
+        let stream: Box<dyn Write> = if path.as_os_str() == "-" {
+            Box::new(io::stdout())
+        } else {
+            Box::new(File::options().write(true).open(path).map_err(failed)?)
         };
-        move |e| Failure::file(Code::Io, path, "cannot be written", e)
+        Ok(Self::Stream(tempfile::tempfile().map_err(failed)?, stream))
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let failed = self.failed();
+    /// Lets `make` write the file, and gives it its name, or copies it.
+    fn write(self, path: &Path, make: impl Fn(&File) -> Result<()>) -> Result<()> {
+        let failed = |e| Failure::file(Code::Io, path, "cannot be written", e);
         match self {
-            Self::File(_, file) => file.write_all_at(bytes, offset).map_err(failed),
-            Self::Standard(all) => {
-                let start = offset as usize;
-                all.resize(all.len().max(start + bytes.len()), 0);
-                all[start..start + bytes.len()].copy_from_slice(bytes);
-                Ok(())
+            Self::File(file) => {
+                make(file.as_file())?;
+                file.persist(path).map(drop).map_err(|e| failed(e.error))
             }
-        }
-    }
-
-    fn set_len(&mut self, len: u64) -> Result<()> {
-        let failed = self.failed();
-        match self {
-            Self::File(_, file) => file.set_len(len).map_err(failed),
-            Self::Standard(all) => {
-                all.resize(len as usize, 0);
-                Ok(())
+            Self::Stream(mut file, mut stream) => {
+                make(&file)?;
+                file.rewind()
+                    .and_then(|()| io::copy(&mut file, &mut stream))
+                    .and_then(|_| stream.flush())
+                    .map_err(failed)
             }
-        }
-    }
-
-    fn read(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        match self {
-            Self::File(_, file) => file.read_exact_at(&mut bytes, offset).ok()?,
-            Self::Standard(all) => {
-                let start = usize::try_from(offset).ok()?;
-                bytes.copy_from_slice(all.get(start..start.checked_add(len)?)?);
-            }
-        }
-        Some(bytes)
-    }
-
-    fn finish(self) -> Result<()> {
-        let failed = self.failed();
-        match self {
-            Self::File(..) => Ok(()),
-            Self::Standard(all) => io::stdout().lock().write_all(&all).map_err(failed),
         }
     }
 }
+
+/// So many zeros go down any stream.
+const MOST_ZEROS: u64 = 1 << 30;

@@ -1,5 +1,6 @@
 //! `ckpt gdb`: gdb on an image, with the files that belong to it.
 
+mod beneath;
 mod libraries;
 
 use crate::args::Gdb;
@@ -10,7 +11,8 @@ use crate::{extract, tools};
 use image::format::{MappedFile, Thread};
 use image::read::Image;
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::execv;
+use nix::unistd::{execv, symlinkat};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -23,11 +25,14 @@ pub fn run(args: &Gdb) -> Result<Code> {
         return Err(Failure::new(Code::Usage, "gdb: needs an image in a file; standard input is yours"));
     }
     let opened = Opened::new(&args.image)?;
+    opened.trusted()?;
     let image = opened.image()?;
     let gdb = tools::on_path("gdb")?;
     let exe = PathBuf::from(OsStr::from_bytes(image.bytes(image.process().exe)));
     let changed: Vec<_> = image.files().iter().filter(|file| !is_there(&image, file)).collect();
     if changed.is_empty() {
+        // SAFETY: this process has one thread. No word of an image is an address of a server.
+        unsafe { std::env::remove_var(SERVERS) };
         let words = words(&exe, None, &image, args);
         let words: Vec<_> = words.iter().map(|word| c_string(word)).collect::<Result<_>>()?;
         let errno = execv(&c_string(gdb.as_os_str())?, &words).unwrap_err();
@@ -39,18 +44,25 @@ pub fn run(args: &Gdb) -> Result<Code> {
         .tempdir()
         .map_err(|e| failed(&std::env::temp_dir(), e))?;
     let place = |name: &Path, path: &Path| -> Result<()> {
-        let copy = root.path().join(name.strip_prefix("/").unwrap_or(name));
-        let folder = copy.parent().unwrap_or(root.path());
-        std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        if changed.iter().any(|file| image.bytes(file.path) == path.as_os_str().as_bytes()) {
-            extract::mapped_file(&opened, &image, path, &copy).map(drop)
-        } else {
-            std::os::unix::fs::symlink(path, &copy).map_err(|e| failed(&copy, e))
+        let copy = changed.iter().any(|file| image.bytes(file.path) == path.as_os_str().as_bytes());
+        let made = beneath::folder(root.path(), name).and_then(|(folder, last)| {
+            if copy {
+                beneath::file(&folder, &last).map(Some)
+            } else {
+                symlinkat(path, &folder, last.as_os_str()).map(|()| None)
+            }
+        });
+        match made.map_err(|errno| failed(name, errno.into()))? {
+            Some(file) => extract::mapped_file(&opened, &image, path, &file),
+            None => Ok(()),
         }
     };
-    place(&exe, &exe)?;
+    if exe.is_absolute() {
+        place(&exe, &exe)?;
+    }
+    let mut placed = HashSet::from([exe.clone()]);
     for (name, file) in libraries::loaded(&opened, &image) {
-        if name.is_absolute() && name != exe {
+        if name.is_absolute() && placed.insert(name.clone()) {
             place(&name, &file)?;
         }
     }
@@ -59,7 +71,7 @@ pub fn run(args: &Gdb) -> Result<Code> {
     let _ = unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) };
     let words = words(&copy, Some(root.path()), &image, args);
     let mut command = Command::new(&gdb);
-    command.args(words.iter().skip(1));
+    command.args(words.iter().skip(1)).env_remove(SERVERS);
     // SAFETY: one system call between fork and exec.
     unsafe {
         std::os::unix::process::CommandExt::pre_exec(&mut command, || {
@@ -71,9 +83,17 @@ pub fn run(args: &Gdb) -> Result<Code> {
     Ok(if status.success() { Code::Done } else { Code::No })
 }
 
+/// Where gdb asks for debugging information by the network (debuginfod-find(1)).
+const SERVERS: &str = "DEBUGINFOD_URLS";
+
+/// Files that an image names are not ours: nothing in them, or beside them, is run. Variables of threads need the library of the system, which is.
+const SAFE: [&str; 3] =
+    ["set auto-load off", "set auto-load libthread-db on", "set libthread-db-search-path $sdir"];
+
 /// gdb's arguments, its name included.
 fn words(exe: &Path, root: Option<&Path>, image: &Image<'_>, args: &Gdb) -> Vec<OsString> {
     let mut words = vec![OsString::from("gdb")];
+    words.extend(SAFE.iter().flat_map(|command| ["-iex", command]).map(OsString::from));
     if let Some(root) = root {
         let mut sysroot = OsString::from("set sysroot ");
         sysroot.push(root);
@@ -84,7 +104,12 @@ fn words(exe: &Path, root: Option<&Path>, image: &Image<'_>, args: &Gdb) -> Vec<
         words.extend(["-ex".into(), command.into()]);
     }
     words.extend(args.options.iter().cloned());
-    words.extend([exe.into(), "-core".into(), args.image.clone().into()]);
+    // Neither is an option, whatever it is called.
+    words.extend(["-core".into(), Path::new(".").join(&args.image).into()]);
+    // gdb would wait for the other end of a FIFO.
+    if exe.is_absolute() && exe.is_file() {
+        words.push(exe.into());
+    }
     words
 }
 
@@ -106,7 +131,8 @@ fn thread_names(image: &Image<'_>) -> Vec<String> {
 fn is_there(image: &Image<'_>, file: &MappedFile) -> bool {
     let path = Path::new(OsStr::from_bytes(image.bytes(file.path)));
     path.metadata().is_ok_and(|m| {
-        (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec())
-            == (file.dev, file.ino, file.size, file.mtime.sec, file.mtime.frac)
+        m.is_file()
+            && (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec())
+                == (file.dev, file.ino, file.size, file.mtime.sec, file.mtime.frac)
     })
 }

@@ -43,13 +43,13 @@ pub fn at(opened: &Opened, image: &Image<'_>, address: u64, len: u64) -> Option<
     Some(bytes)
 }
 
-/// The parts of a region's addresses `start..end` that are in the image: address, offset in the file, length.
-fn parts(image: &Image<'_>, region: &Region, start: u64, end: u64) -> Vec<(u64, u64, u64)> {
+/// The parts of a region's addresses `start..end` that are in the image, by ascending address: address, offset in the file, length.
+pub fn parts(image: &Image<'_>, region: &Region, start: u64, end: u64) -> Vec<(u64, u64, u64)> {
     if region.kind == region_kind::OBJECT {
         return object_parts(image, region, start, end);
     }
     let loads = image.loads_of(region);
-    let first = loads.partition_point(|load| load.p_vaddr + load.p_filesz <= start);
+    let first = loads.partition_point(|load| load.p_vaddr + load.p_memsz <= start);
     let hits = (first..loads.len()).map_while(|at| loads.get(at)).take_while(|load| load.p_vaddr < end);
     hits.filter_map(|load: Phdr| clip(load.p_vaddr, load.p_offset, load.p_filesz, start, end)).collect()
 }
@@ -57,13 +57,14 @@ fn parts(image: &Image<'_>, region: &Region, start: u64, end: u64) -> Vec<(u64, 
 /// Objects have their own runs, by offset in the object.
 fn object_parts(image: &Image<'_>, region: &Region, start: u64, end: u64) -> Vec<(u64, u64, u64)> {
     let Some(object) = image.objects().get(region.file as usize) else { return vec![] };
-    let runs = image.runs_of(&object).iter();
-    let shown = runs.filter_map(|run| {
-        // The part of the run that the region shows, by address.
-        let skipped = region.offset.saturating_sub(run.offset);
-        let len = run.len.checked_sub(skipped).filter(|len| *len > 0)?;
-        let address = region.start.checked_add((run.offset + skipped).checked_sub(region.offset)?)?;
-        clip(address, run.data + skipped, len, start, end)
+    let runs = image.runs_of(&object);
+    // What of the object is wanted.
+    let (from, to) = (region.offset + (start - region.start), region.offset + (end - region.start));
+    let first = runs.partition_point(|run| run.offset + run.len <= from);
+    let hits = (first..runs.len()).map_while(|at| runs.get(at)).take_while(|run| run.offset < to);
+    let shown = hits.filter_map(|run| {
+        let (offset, data, len) = clip(run.offset, run.data, run.len, from, to)?;
+        Some((region.start + (offset - region.offset), data, len))
     });
     shown.collect()
 }

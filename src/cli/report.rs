@@ -1,6 +1,6 @@
 //! What a target says of a save: docs/protocol.md.
 
-use crate::text::unescaped;
+use crate::text::{shown_once, unescaped};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -132,9 +132,9 @@ fn path(text: &[u8]) -> Option<PathBuf> {
     None
 }
 
-/// A message stays escaped: it is for a terminal.
+/// A message stays escaped: it is for a terminal. A target may be anybody's, and need not have escaped it.
 fn message(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
+    shown_once(text)
 }
 
 /// Lines out of pieces of them.
@@ -146,6 +146,11 @@ pub struct Lines {
 impl Lines {
     /// Takes the next piece; gives the lines that are whole now and that we know.
     pub fn push(&mut self, piece: &[u8]) -> Vec<Line> {
+        /// Each line is at most `PIPE_BUF`: whatever is longer is none, and not kept.
+        const LONGEST: usize = 1 << 16;
+        if self.rest.len() > LONGEST {
+            self.rest.clear();
+        }
         self.rest.extend_from_slice(piece);
         let mut lines = vec![];
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -187,6 +192,20 @@ mod tests {
             Some(Line::Refused("descriptor 3 is a socket; close it".into()))
         );
         assert_eq!(parse("checked refusals=0"), Some(Line::Checked { refusals: 0 }));
+    }
+
+    #[test]
+    fn a_target_that_means_harm_writes_nothing_to_a_terminal_and_fills_no_memory() {
+        assert_eq!(
+            parse("refused \u{1b}]0;x\u{7}\u{202e}"),
+            Some(Line::Refused(r"\033]0;x\007\342\200\256".into()))
+        );
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            assert_eq!(lines.push(&[b'a'; 4096]), []);
+        }
+        assert!(lines.rest.len() < 1 << 18);
+        assert_eq!(lines.push(b"\nchecked refusals=0\n"), [Line::Checked { refusals: 0 }]);
     }
 
     #[test]

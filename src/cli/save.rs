@@ -141,6 +141,9 @@ struct Answer {
     children: Vec<u32>,
 }
 
+/// No program that means well has more.
+const MOST_REFUSALS: usize = 100_000;
+
 /// `ckpt check`.
 pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let target = started(&args.target, args.signal, false)?;
@@ -149,7 +152,7 @@ pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let mut refusals = vec![];
     while !request.finished() {
         match request.next()? {
-            Line::Refusal(message) => refusals.push(message),
+            Line::Refusal(message) if refusals.len() < MOST_REFUSALS => refusals.push(message),
             Line::Accepted { .. } | Line::Running { .. } | Line::Checked { .. } => {}
             line => return Err(not_saved(&target, line)),
         }

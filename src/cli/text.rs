@@ -4,17 +4,22 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
+use sys::line::disturbs;
 
-/// Bytes from outside as text that cannot disturb a terminal or a line: control characters and backslashes are `\ooo`, what is not UTF-8 becomes
+/// Bytes from outside as text that cannot disturb a terminal or a line: control and format characters and backslashes are `\ooo`, what is not UTF-8 becomes
 /// U+FFFD.
 pub fn shown(name: impl AsRef<OsStr>) -> String {
-    let text = String::from_utf8_lossy(name.as_ref().as_bytes()).into_owned();
-    if !text.contains(|c: char| c.is_control() || c == '\\') {
-        return text;
-    }
-    text.chars().fold(String::new(), |mut out, c| {
-        if c.is_control() || c == '\\' {
-            // Characters above U+009F are no controls, so that two bytes are the most.
+    escaped(name.as_ref().as_bytes(), |c| disturbs(c) || c == '\\')
+}
+
+/// [`shown`] for what is escaped already, if whoever sent it has kept to that.
+pub fn shown_once(text: &[u8]) -> String {
+    escaped(text, disturbs)
+}
+
+fn escaped(text: &[u8], meant: impl Fn(char) -> bool) -> String {
+    String::from_utf8_lossy(text).chars().fold(String::new(), |mut out, c| {
+        if meant(c) {
             let mut bytes = [0; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
                 let _ = write!(out, "\\{byte:03o}");
@@ -110,6 +115,8 @@ mod tests {
     fn names_stay_on_their_line() {
         assert_eq!(shown("a b"), "a b");
         assert_eq!(shown("a\nb\\c\u{85}"), r"a\012b\134c\302\205");
+        assert_eq!(shown("photo\u{202e}gpj.exe\u{feff}"), r"photo\342\200\256gpj.exe\357\273\277");
+        assert_eq!(shown_once("a\\012b\u{1b}[2J".as_bytes()), r"a\012b\033[2J");
     }
 
     #[test]

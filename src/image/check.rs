@@ -206,6 +206,9 @@ fn process(image: &Image) -> Checked {
     )?;
     blob(image, process.auxv, 16, "bad image: length of the auxiliary vector")?;
     path(image, process.exe, "bad image: path of the executable")?;
+    // Others get it as an argument.
+    let exe = image.bytes(process.exe);
+    need(exe.is_empty() || exe.starts_with(b"/"), "bad image: the path of the executable is not absolute")?;
     path(image, process.cwd, "bad image: path of the working directory")?;
     blob(image, process.cmdline, 1, "bad image: command line")?;
     blob(image, process.kernel, 1, "bad image: name of the kernel")

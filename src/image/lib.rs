@@ -31,6 +31,7 @@ pub mod sender;
 pub mod smaps;
 pub mod stat;
 pub mod timers;
+pub mod trust;
 pub mod write;
 pub mod zero;
 

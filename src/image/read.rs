@@ -18,9 +18,6 @@ use crate::write::{HEAD_OFF, Layout};
 use crate::zero::is_zero;
 use core::mem::offset_of;
 
-/// The longest prefix that anybody needs: 4 GiB of program headers and as much of notes.
-const LONGEST_PREFIX: u64 = 1 << 38;
-
 /// An image whose tables were found sound. The page data was not looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
@@ -41,20 +38,90 @@ pub struct Image<'a> {
     pub(crate) guards: Table<'a, Span>,
 }
 
-/// How many bytes of the file [`Image::parse`] needs, from the start: everything before the page data. `first_page` is the start of
-/// the file: 4096 bytes, or all there is.
+/// Length of what [`prefix`] wants of the file from [`head_off`] on.
+pub const HEAD_LEN: usize = HEAD_OFF + size_of::<Head>();
+
+/// Everything before the page data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Its length, from the start of the file: what [`Image::parse`] needs. At most the length of the file.
+    pub len: u64,
+    notes_off: u64,
+}
+
+impl Prefix {
+    /// Whether the page at `offset` may consist of zeros: among the program headers, none does.
+    ///
+    /// A file can have holes of any length. Whoever reads the prefix page by page into memory that begins with zeros, leaves out the pages of zeros, and stops at
+    /// one that may not be, takes no more memory than the file takes on the disk, and notes have a limit (4 GiB).
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::TablesCorrupt`] when it may not.
+    pub fn take_zeros(&self, offset: u64) -> Result<(), ImageError> {
+        let is_among_headers = offset >= PAGE && offset + PAGE <= self.notes_off;
+        if is_among_headers { Err(ImageError::TablesCorrupt) } else { Ok(()) }
+    }
+}
+
+/// Where the header of the image is in its file. `first_page` is the start of the file: 4096 bytes, or all there is.
 ///
 /// # Errors
 ///
-/// When the file cannot be an image. The length may still be beyond the end of the file, if that is cut short.
-pub fn prefix_len(first_page: &[u8]) -> Result<u64, ImageError> {
-    let notes = notes_phdr(first_page, first_page.len() as u64)?;
-    notes
-        .p_offset
-        .checked_add(notes.p_filesz)
-        .and_then(|end| end.checked_next_multiple_of(PAGE))
-        .filter(|len| (1..=LONGEST_PREFIX).contains(len))
-        .ok_or(ImageError::TablesCorrupt)
+/// When the file cannot be an image. The place may still be beyond the end of the file, if that is cut short.
+pub fn head_off(first_page: &[u8]) -> Result<u64, ImageError> {
+    Ok(notes_phdr(first_page, first_page.len() as u64)?.p_offset)
+}
+
+/// What everything before the page data takes, by the header alone: nothing else of the file is needed to know that its length fits.
+/// `head` is what is at [`head_off`]: [`HEAD_LEN`] bytes, or all there is.
+///
+/// # Errors
+///
+/// When the file cannot be an image, or is shorter than its header says.
+pub fn prefix(first_page: &[u8], head: &[u8], file_len: u64) -> Result<Prefix, ImageError> {
+    let notes_off = head_off(first_page)?;
+    let head = head_in(head, notes_off, file_len)?;
+    let layout = layout_of(&head).filter(|layout| layout.notes_off == notes_off);
+    layout.map(|layout| Prefix { len: layout.data_off, notes_off }).ok_or(ImageError::TablesCorrupt)
+}
+
+/// [`Prefix::len`] of a file of which the start is in memory, as far as anybody wants.
+///
+/// # Errors
+///
+/// Those of [`prefix`].
+pub fn prefix_len(file: &[u8], file_len: u64) -> Result<u64, ImageError> {
+    let first = file.get(..PAGE as usize).unwrap_or(file);
+    let rest = usize::try_from(head_off(first)?).ok().and_then(|off| file.get(off..)).unwrap_or_default();
+    Ok(prefix(first, rest.get(..HEAD_LEN).unwrap_or(rest), file_len)?.len)
+}
+
+/// The header of the image, which is the first note. Unsealed: only its version, and the length of the file, were looked at.
+fn head_in(notes: &[u8], notes_off: u64, file_len: u64) -> Result<Head, ImageError> {
+    let short = |expected: u64| ImageError::Truncated { expected, actual: file_len };
+    let first_note = notes.get(..HEAD_LEN).and_then(|notes| NoteIter::new(notes).next());
+    let Some(first_note) = first_note else {
+        let expected = notes_off.saturating_add(HEAD_LEN as u64);
+        return Err(if file_len < expected { short(expected) } else { ImageError::NotCkpt });
+    };
+    if first_note.owner != OWNER
+        || first_note.kind != note::HEAD
+        || first_note.desc.len() != size_of::<Head>()
+    {
+        return Err(ImageError::NotCkpt);
+    }
+    let head: Head = plain::read(first_note.desc, 0).ok_or(ImageError::NotCkpt)?;
+    if head.version != VERSION {
+        return Err(ImageError::Version(head.version));
+    }
+    if head.required != 0 {
+        return Err(ImageError::UnknownRequired(head.required));
+    }
+    if file_len < head.file_len {
+        return Err(short(head.file_len));
+    }
+    Ok(head)
 }
 
 /// The first program header, which is that of the notes, after a look at what kind of file this is.
@@ -91,7 +158,7 @@ fn notes_phdr(bytes: &[u8], file_len: u64) -> Result<Phdr, ImageError> {
 }
 
 impl<'a> Image<'a> {
-    /// Reads the tables of an image out of the start of its file: at least [`prefix_len`] bytes, unless the file, which is
+    /// Reads the tables of an image out of the start of its file: at least [`Prefix::len`] bytes, unless the file, which is
     /// `file_len` bytes long, has fewer.
     ///
     /// # Errors
@@ -301,30 +368,7 @@ fn sealed_parts(bytes: &[u8], file_len: u64) -> Result<(Head, &[u8], &[u8]), Ima
 
     // Who wrote this, and is all of it here? Unsealed yet, but a file that is cut short has no seal left to look at.
     let short = |expected: u64| ImageError::Truncated { expected, actual: file_len };
-    let head_end = (HEAD_OFF + size_of::<Head>()) as u64;
-    let first_note =
-        bytes.get(notes_off..).and_then(|notes| NoteIter::new(notes.get(..head_end as usize)?).next());
-    let Some(first_note) = first_note else {
-        let expected = note_phdr.p_offset.saturating_add(head_end);
-        return Err(if file_len < expected { short(expected) } else { ImageError::NotCkpt });
-    };
-    if first_note.owner != OWNER
-        || first_note.kind != note::HEAD
-        || first_note.desc.len() != size_of::<Head>()
-    {
-        return Err(ImageError::NotCkpt);
-    }
-    let head: Head = plain::read(first_note.desc, 0).ok_or(ImageError::NotCkpt)?;
-    if head.version != VERSION {
-        return Err(ImageError::Version(head.version));
-    }
-    if head.required != 0 {
-        return Err(ImageError::UnknownRequired(head.required));
-    }
-    if file_len < head.file_len {
-        return Err(short(head.file_len));
-    }
-
+    let head = head_in(bytes.get(notes_off..).unwrap_or_default(), note_phdr.p_offset, file_len)?;
     let layout = layout_of(&head).ok_or(ImageError::TablesCorrupt)?;
     let (front, rest) = split(bytes, layout.notes_off).ok_or(short(layout.data_off))?;
     let (notes, rest) = split(rest, layout.notes_len).ok_or(short(layout.data_off))?;

@@ -5,6 +5,9 @@ use crate::elf::{self, Ehdr, Nhdr, Phdr, Shdr};
 use crate::format::{CHUNK, EVIDENCE, Evidence, Head, OWNER, PAGE, SUMS_MAGIC, SumsHeader, VERSION, note};
 use crate::plain::{self, Plain, bytes_of};
 
+/// No notes are longer: offsets in BYTES have 32 bits, and so has the length of each table.
+pub const LONGEST_NOTES: u64 = 1 << 32;
+
 /// Where every part of an image lies, all in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -42,7 +45,7 @@ impl Layout {
     /// The same with chunks of another length, which must be a power of two of at least [`PAGE`].
     pub(crate) fn with_chunk(loads: u64, notes_len: u64, data_len: u64, chunk: u64) -> Option<Self> {
         let phnum = u32::try_from(loads.checked_add(1)?).ok()?;
-        if !notes_len.is_multiple_of(4) || !data_len.is_multiple_of(PAGE) {
+        if !notes_len.is_multiple_of(4) || notes_len > LONGEST_NOTES || !data_len.is_multiple_of(PAGE) {
             return None;
         }
         let shdr_off = if phnum < u32::from(elf::PN_XNUM) { 0 } else { size_of::<Ehdr>() as u64 };

@@ -2,6 +2,15 @@
 
 use crate::{Errno, fd};
 
+/// Whether a character does something to a terminal or to the order of a line, rather than being seen: control characters (category Cc of Unicode, of which terminals take
+/// U+0080 to U+009F as they take ESC), format characters (Cf: the order of writing, joiners, tags; Unicode 16), and the separators of lines and paragraphs.
+pub const fn disturbs(c: char) -> bool {
+    matches!(c as u32,
+        ..0x20 | 0x7f..0xa0 | 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180e | 0x200b..=0x200f
+        | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f | 0x1bca0..=0x1bca3
+        | 0x1d173..=0x1d17a | 0xe0000..=0xe007f)
+}
+
 /// A line under construction. What does not fit is cut off.
 pub struct Line<const N: usize = 1024> {
     buf: [u8; N],
@@ -36,10 +45,35 @@ impl<const N: usize> Line<N> {
         self.bytes(text.as_bytes())
     }
 
-    /// Appends bytes that come from outside: control characters become `?`, so that a line stays one line.
+    /// Appends bytes that come from outside: what [`disturbs`] and what is no UTF-8 becomes `?`, so that a line stays one line.
     pub fn quoted(&mut self, bytes: &[u8]) -> &mut Self {
-        for &byte in bytes {
-            self.bytes(&[if byte < 0x20 || byte == 0x7f { b'?' } else { byte }]);
+        self.replaced(bytes, disturbs, |line, _| {
+            line.bytes(b"?");
+        })
+    }
+
+    /// Appends bytes, and lets `instead` append each byte of characters that are `meant`, and each that belongs to none.
+    fn replaced(
+        &mut self,
+        bytes: &[u8],
+        meant: impl Fn(char) -> bool,
+        instead: impl Fn(&mut Self, u8),
+    ) -> &mut Self {
+        for chunk in bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                let mut encoded = [0; 4];
+                let encoded = c.encode_utf8(&mut encoded).as_bytes();
+                if meant(c) {
+                    for byte in encoded {
+                        instead(self, *byte);
+                    }
+                } else {
+                    self.bytes(encoded);
+                }
+            }
+            for byte in chunk.invalid() {
+                instead(self, *byte);
+            }
         }
         self
     }
@@ -96,17 +130,16 @@ impl<const N: usize> Line<N> {
         }
     }
 
-    /// Appends bytes that come from outside in a form that can be read back: control characters and the backslash become `\ooo`.
+    /// Appends bytes that come from outside in a form that can be read back: what [`disturbs`], what is no UTF-8, and the backslash become `\ooo`.
     pub fn escaped(&mut self, bytes: &[u8]) -> &mut Self {
-        for &byte in bytes {
-            if byte < 0x20 || byte == 0x7f || byte == b'\\' {
+        self.replaced(
+            bytes,
+            |c| disturbs(c) || c == '\\',
+            |line, byte| {
                 let digit = |shift: u32| b'0' + (byte >> shift & 7);
-                self.bytes(&[b'\\', digit(6), digit(3), digit(0)]);
-            } else {
-                self.bytes(&[byte]);
-            }
-        }
-        self
+                line.bytes(&[b'\\', digit(6), digit(3), digit(0)]);
+            },
+        )
     }
 
     /// Whether something may have been cut off.
@@ -139,5 +172,21 @@ impl<const N: usize> Line<N> {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_disturbs_a_terminal_is_not_written() {
+        let text = "a\u{9b}31m\u{202e}b\u{feff}\u{2028}\u{1b}[\n\u{7f}\u{e0041}\u{e9}\u{4e2d}".as_bytes();
+        let mut line = Line::<256>::new();
+        line.quoted(&[text, b"\x9b\xc2"].concat());
+        assert_eq!(line.as_bytes(), "a??31m???b???????[??????\u{e9}\u{4e2d}??".as_bytes());
+        let mut line = Line::<256>::new();
+        line.escaped(b"a\xc2\x9b\xe2\x80\xae\\\n\xff\xc3\xa9");
+        assert_eq!(line.as_bytes(), b"a\\302\\233\\342\\200\\256\\134\\012\\377\xc3\xa9");
     }
 }

@@ -60,7 +60,7 @@ fn changed(image: &Image, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Where the contents of the first CKPT note of a type begin.
-fn note_at(bytes: &[u8], wanted: u32) -> usize {
+pub fn note_at(bytes: &[u8], wanted: u32) -> usize {
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
     let phdrs = u64_at(32);
@@ -78,7 +78,7 @@ fn note_at(bytes: &[u8], wanted: u32) -> usize {
 }
 
 /// Makes the checksum of the notes right again.
-fn reseal(bytes: &mut [u8]) {
+pub fn reseal(bytes: &mut [u8]) {
     let at = note_at(bytes, note::HEAD);
     let mut head: Head = read(bytes, at).unwrap();
     head.notes_crc = 0;
@@ -234,7 +234,7 @@ fn a_flipped_bit_in_any_table_is_found() {
     let len = bytes.len() as u64;
     let head: Head = read(&bytes, note_at(&bytes, note::HEAD)).unwrap();
     let reads = |bytes: &[u8]| -> Result<(), ImageError> {
-        let prefix = prefix_len(&bytes[..4096])?.min(len) as usize;
+        let prefix = prefix_len(bytes, len)? as usize;
         let image = ImageReader::parse(&bytes[..prefix], len)?;
         image.sums(&bytes[head.sums_off as usize..]).map(drop)
     };

@@ -5,6 +5,7 @@
 use crate::opened::Opened;
 use crate::pages;
 use image::elf::Phdr;
+use image::format::PAGE;
 use image::plain::{Plain, read};
 use image::read::Image;
 use std::ffi::OsStr;
@@ -35,15 +36,29 @@ impl Memory<'_> {
         read(&pages::at(self.opened, self.image, address, size_of::<T>() as u64)?, 0)
     }
 
+    fn words<const N: usize>(&self, address: u64) -> Option<[u64; N]> {
+        let bytes = pages::at(self.opened, self.image, address, 8 * N as u64)?;
+        let mut words = [0; N];
+        words.iter_mut().zip(bytes.chunks_exact(8)).for_each(|(to, from)| *to = read(from, 0).unwrap_or(0));
+        Some(words)
+    }
+
+    /// At most `PATH_MAX` bytes up to a NUL.
     fn string(&self, address: u64) -> Option<Vec<u8>> {
+        /// Strings are mostly shorter.
+        const PIECE: u64 = 256;
         let mut bytes = vec![];
-        loop {
-            match self.value::<u8>(address + bytes.len() as u64)? {
-                0 => return Some(bytes),
-                byte if bytes.len() < 4096 => bytes.push(byte),
-                _ => return None,
+        while bytes.len() < 4096 {
+            let at = address.checked_add(bytes.len() as u64)?;
+            // To the end of the page: the next one may not be there.
+            let piece = pages::at(self.opened, self.image, at, PIECE.min(PAGE - at % PAGE))?;
+            let end = piece.iter().position(|byte| *byte == 0);
+            bytes.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
+            if end.is_some() {
+                return Some(bytes);
             }
         }
+        None
     }
 }
 
@@ -56,24 +71,24 @@ fn list(memory: &Memory<'_>) -> Option<Vec<(PathBuf, PathBuf)>> {
     };
     let table = aux(AT_PHDR)?;
     let headers: Vec<Phdr> = (0..aux(AT_PHNUM)?.min(1000))
-        .map_while(|at| memory.value(table + at * size_of::<Phdr>() as u64))
+        .map_while(|at| memory.value(table.checked_add(at * size_of::<Phdr>() as u64)?))
         .collect();
     let find = |kind| headers.iter().find(|header| header.p_type == kind);
     // A program that is not position-independent may have no PT_PHDR, and no bias.
     let bias = find(PT_PHDR).map_or(0, |header| table.wrapping_sub(header.p_vaddr));
     let dynamic = find(PT_DYNAMIC)?;
     let start = bias.wrapping_add(dynamic.p_vaddr);
-    let mut entries = (0..dynamic.p_memsz / 16)
+    let mut entries = (0..(dynamic.p_memsz / 16).min(MOST as u64))
         .map_while(|at| {
-            Some((memory.value::<u64>(start + at * 16)?, memory.value::<u64>(start + at * 16 + 8)?))
+            let [tag, value]: [u64; 2] = memory.words(start.checked_add(at * 16)?)?;
+            Some((tag, value))
         })
         .take_while(|(tag, _)| *tag != DT_NULL);
     let (_, debug) = entries.find(|(tag, _)| *tag == DT_DEBUG)?;
     let mut found = vec![];
     let mut entry: u64 = memory.value(debug.checked_add(8)?)?;
     while entry != 0 && found.len() < MOST {
-        let [_, name, dynamic, next]: [u64; 4] =
-            [0, 8, 16, 24].map(|at| memory.value(entry + at).unwrap_or(0));
+        let Some([_, name, dynamic, next]) = memory.words(entry) else { break };
         let region = image.region_at(dynamic);
         let file = region.and_then(|region| image.files().get(region.file as usize));
         if let (Some(file), Some(name)) = (file, memory.string(name).filter(|name| !name.is_empty())) {

@@ -278,7 +278,7 @@ fn more_than_65534_program_headers() {
         let extended = loads + 1 >= 0xffff;
         assert_eq!(layout.shdr_off, if extended { 64 } else { 0 });
         assert_eq!(layout.ehdr().e_phnum, if extended { 0xffff } else { loads as u16 + 1 });
-        assert_eq!(prefix_len(&file[..4096]), Ok(layout.data_off));
+        assert_eq!(prefix_len(&file, layout.file_len), Ok(layout.data_off));
         let image = parse(&file).unwrap();
         assert_eq!(image.loads().len() as u64, loads);
         assert_eq!(load(&image, &file).unwrap().0, pages);

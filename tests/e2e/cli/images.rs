@@ -283,11 +283,8 @@ fn extract_gives_files_and_regions_back() {
     assert_eq!(String::from_utf8_lossy(&dynamic.stderr), "");
     assert!(String::from_utf8_lossy(&dynamic.stdout).contains("Shared library: [libc.so.6]"));
 
-    let stack = Command::new(ckpt.place.artifact(harness::Artifact::Command))
-        .args(["extract", "myckpt", "--region", "[stack]", "-o", "-"])
-        .current_dir(ckpt.place.cwd())
-        .output()
-        .unwrap();
+    let stack = ["extract", "myckpt", "--region", "[stack]", "-o", "-"];
+    let stack = ckpt.command_as(User::ordinary(), stack).output().unwrap();
     assert!(stack.status.success());
     let name = ckpt.place.artifact(harness::Artifact::Library);
     let holds = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).any(|window| window == word);

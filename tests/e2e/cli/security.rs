@@ -1,13 +1,19 @@
 //! Attacks by those for whom nothing is meant: what docs/threat-model.md promises.
 
 use super::Ckpt;
+use crate::bad_images::{note_at, reseal};
 use harness::{Artifact, Process, Program, User, tool};
+use image::format::{self, Head, note};
+use image::plain::{read, write};
+use image::write::Layout;
 use nix::libc;
 use nix::unistd::Uid;
 use std::fs::{self, File, Permissions};
+use std::mem::offset_of;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, chown, symlink};
+use std::process::{Command, Stdio};
 
 /// What Docker gives the root of a container.
 const DOCKERS: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,\
@@ -199,4 +205,259 @@ fn a_forged_request_makes_nobody_write_into_a_pipe_of_somebody_else() {
     std::io::Read::read_to_string(&mut from, &mut text).unwrap();
     assert_eq!(text, "");
     process.kill();
+}
+
+/// Where PROCESS has the path of the executable, and where FILES begins.
+fn exe_at(bytes: &[u8]) -> usize {
+    note_at(bytes, note::PROCESS) + offset_of!(format::Process, exe)
+}
+
+/// An image of a program that had `word` as an argument, and the place of that word as an image has it: its offset in BYTES, and its length.
+#[track_caller]
+fn image_with(ckpt: &Ckpt, word: &str) -> (Vec<u8>, [u8; 8]) {
+    let mut process = ckpt.place.start(&Program::victim("quiet").arg(word));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    let bytes = fs::read(&image.path).unwrap();
+    let start = note_at(&bytes, note::BYTES);
+    let found = bytes[start..].windows(word.len()).position(|piece| piece == word.as_bytes()).unwrap();
+    let mut blob = [0; 8];
+    blob[..4].copy_from_slice(&(found as u32).to_le_bytes());
+    blob[4..].copy_from_slice(&(word.len() as u32).to_le_bytes());
+    (bytes, blob)
+}
+
+#[test]
+fn an_executable_that_is_an_option_of_gdb_is_none() {
+    let ckpt = Ckpt::new(User::Myself);
+    let (mut bytes, word) = image_with(&ckpt, "--eval-command=shell touch PWNED");
+    let at = exe_at(&bytes);
+    bytes[at..at + 8].copy_from_slice(&word);
+    reseal(&mut bytes);
+    ckpt.place.write("evil", &bytes);
+    let said = ckpt.say(["gdb", "evil", "--", "-batch"]);
+    assert_eq!(ckpt.place.names().iter().find(|name| *name == "PWNED"), None, "{said:?}");
+    assert_eq!(said.code, 71, "{said:?}");
+    assert!(said.err.contains("path of the executable is not absolute"), "{said:?}");
+}
+
+#[test]
+fn gdb_gets_no_path_that_leaves_its_folder() {
+    let ckpt = Ckpt::new(User::Myself);
+    let path = format!("/../../../../../../../..{}/new/authorized_keys", ckpt.place.cwd().display());
+    let (mut bytes, word) = image_with(&ckpt, &path);
+    // The executable and the file that it is mapped from.
+    let at = exe_at(&bytes);
+    let exe: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
+    let text = |blob: &[u8]| {
+        let [off, len] = [0, 4].map(|at| u32::from_le_bytes(blob[at..at + 4].try_into().unwrap()) as usize);
+        &bytes[note_at(&bytes, note::BYTES) + off..][..len]
+    };
+    let files = note_at(&bytes, note::FILES);
+    let path_at = offset_of!(format::MappedFile, path);
+    let entries = (0..).map(|number| files + number * size_of::<format::MappedFile>() + path_at);
+    let file = entries.take(100).find(|at| text(&bytes[*at..*at + 8]) == text(&exe)).unwrap();
+    for at in [at, file] {
+        bytes[at..at + 8].copy_from_slice(&word);
+    }
+    reseal(&mut bytes);
+    ckpt.place.write("evil", &bytes);
+    let said = ckpt.say(["gdb", "evil", "--", "-batch"]);
+    assert!(!ckpt.place.file("new").exists(), "{said:?}");
+    assert_eq!(said.code, 74, "{said:?}");
+}
+
+#[test]
+fn gdb_is_told_to_run_nothing_and_to_ask_nobody() {
+    let ckpt = Ckpt::new(User::Myself);
+    let image = ckpt.image();
+    let folder = ckpt.place.file("tools");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("gdb"), "#!/bin/sh\necho \"$DEBUGINFOD_URLS:$*\"\n").unwrap();
+    fs::set_permissions(folder.join("gdb"), Permissions::from_mode(0o755)).unwrap();
+    let run = || {
+        let mut command = ckpt.command_as(User::Myself, ["gdb"]);
+        command.arg(&image.path).env("PATH", &folder).env("DEBUGINFOD_URLS", "http://localhost:1");
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with(":-iex set auto-load off "), "{text} {:?}", output.stderr);
+    };
+    // As the executable is, and with a copy of one that has changed.
+    run();
+    let mut bytes = fs::read(&image.path).unwrap();
+    let at = note_at(&bytes, note::FILES) + offset_of!(format::MappedFile, mtime);
+    bytes[at] ^= 1;
+    reseal(&mut bytes);
+    fs::write(&image.path, &bytes).unwrap();
+    run();
+}
+
+#[test]
+fn an_image_that_others_made_or_can_write_to_is_not_handed_on() {
+    let ckpt = Ckpt::new(User::Myself);
+    let image = ckpt.image();
+    let path = image.path.to_str().unwrap();
+    let refuses = |words: &str| {
+        for command in [&["gdb", path, "--", "-batch"][..], &["extract", "--exe", "-o", "out.exe", path]] {
+            let said = ckpt.say(command);
+            assert!(said.code == 77 && said.err.contains(words) && said.err.lines().count() == 1, "{said:?}");
+            assert!(!ckpt.place.file("out.exe").exists());
+        }
+    };
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        refuses("others can write to it");
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    if Uid::effective().is_root() {
+        chown(path, Some(65534), Some(65534)).unwrap();
+        refuses("belongs to uid 65534");
+        let mut command = ckpt.command_as(User::Myself, ["extract", "--exe", "-o", "out.exe", "-"]);
+        assert_eq!(command.stdin(File::open(path).unwrap()).status().unwrap().code(), Some(77));
+    }
+    // Looking hands nothing on.
+    ckpt.shows(["show", path]);
+}
+
+/// Runs a command; its exit code, and the most memory that it has had, in KiB.
+fn peak(mut command: Command) -> (i32, i64) {
+    #[expect(clippy::zombie_processes, reason = "wait4 waits")]
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut status = 0;
+    // SAFETY: plain data.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a child of ours, and room for what the kernel writes.
+    let waited = unsafe { libc::wait4(child.id() as i32, &raw mut status, 0, &raw mut usage) };
+    assert_eq!(waited, child.id() as i32);
+    assert!(libc::WIFEXITED(status), "{status:#x}");
+    (libc::WEXITSTATUS(status), usage.ru_maxrss)
+}
+
+#[test]
+fn a_file_takes_no_more_memory_than_it_takes_on_the_disk() {
+    const SIZE: u64 = 1 << 30;
+    const MOST: i64 = 200 << 10;
+    let ckpt = Ckpt::new(User::Myself);
+    let image = ckpt.image();
+    let bytes = fs::read(&image.path).unwrap();
+    let head_at = note_at(&bytes, note::HEAD);
+    let head: Head = read(&bytes, head_at).unwrap();
+    let sparse = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut start = bytes[..head.data_off as usize].to_vec();
+        change(&mut start);
+        ckpt.place.write(name, &start);
+        File::options().write(true).open(ckpt.place.file(name)).unwrap().set_len(SIZE * 2).unwrap();
+    };
+    // A program header that says so; and a head that says so too, with everything else where it belongs then.
+    let notes_phdr = head.phdr_off as usize;
+    sparse("headers", &|start| start[notes_phdr + 32..][..8].copy_from_slice(&SIZE.to_le_bytes()));
+    sparse("notes", &|start| {
+        let layout = Layout::new(head.phnum - 1, SIZE, 0).unwrap();
+        write(start, head_at, &Head { file_len: SIZE * 2, ..layout.head() }).unwrap();
+        write(start, notes_phdr, &layout.note_phdr()).unwrap();
+        let file_len = layout.file_len;
+        write(start, head_at, &Head { file_len, ..layout.head() }).unwrap();
+    });
+    let file = File::options().write(true).open(ckpt.place.file("notes")).unwrap();
+    file.set_len(Layout::new(head.phnum - 1, SIZE, 0).unwrap().file_len).unwrap();
+    for name in ["headers", "notes"] {
+        for words in [&["ls"][..], &["show", name], &["verify", name]] {
+            let (code, memory) = peak(ckpt.command_as(User::Myself, words));
+            assert!(memory < MOST, "{words:?}: {code}, {memory} KiB");
+            assert!(code == if words == ["ls"] { 0 } else { 71 }, "{words:?}: {code}");
+        }
+        let mut command = ckpt.place.command(&ckpt.place.artifact(Artifact::Restarter));
+        command.args(["--verify", name]);
+        let (code, memory) = peak(command);
+        assert!(memory < MOST && code == 71, "myrestart: {code}, {memory} KiB");
+    }
+}
+
+#[test]
+fn commands_walk_what_is_there() {
+    let ckpt = Ckpt::new(User::Myself);
+    // As the sanitizers, Go and Java do it; and a file in memory of which nobody will ever write the end.
+    let script = "import ctypes, os, signal\n\
+        libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n\
+        start = libc.mmap(ctypes.c_void_p(0x100000000000), ctypes.c_size_t(1 << 44), 3, 0x104022, -1, ctypes.c_long(0))\n\
+        assert start == 0x100000000000\n\
+        ctypes.memset(start + (1 << 43), 7, 3)\n\
+        fd = os.memfd_create('huge'); os.truncate(fd, 1 << 62); os.pwrite(fd, b'end', 1 << 40)\n\
+        print('ready', flush=True)\n\
+        while True: signal.pause()";
+    let mut process = ckpt.place.start(&Program::tool("python3").args(["-c", script]));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    fs::copy(&image.path, ckpt.place.file("other")).unwrap();
+    assert_eq!(ckpt.shows(["diff", "myckpt", "other"]), "");
+    let extract = |what: &[&str], len: u64, at: u64, text: &[u8]| {
+        ckpt.shows([&["extract", "myckpt", "-o", "piece"], what].concat());
+        let file = File::open(ckpt.place.file("piece")).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(metadata.len(), len, "{what:?}");
+        assert!(metadata.blocks() < 1 << 12, "{what:?}: {} blocks", metadata.blocks());
+        let mut bytes = vec![0; text.len()];
+        file.read_exact_at(&mut bytes, at).unwrap();
+        assert_eq!(bytes, text, "{what:?}");
+        // In a stream, the zeros would have no end.
+        let said = ckpt.say([&["extract", "myckpt", "-o", "-"], what].concat());
+        assert!(
+            said.code == 64 && said.out.is_empty() && said.err.contains("give the name of a file"),
+            "{said:?}"
+        );
+    };
+    extract(&["--region", "0x100000000000"], 1 << 44, 1 << 43, b"\x07\x07\x07\0");
+    extract(&["--object", "0"], 1 << 62, 1 << 40, b"end\0");
+}
+
+#[test]
+fn what_is_extracted_is_a_new_file_for_its_owner_alone() {
+    let ckpt = Ckpt::new(User::Myself);
+    ckpt.image();
+    ckpt.place.write("old", b"old");
+    fs::set_permissions(ckpt.place.file("old"), Permissions::from_mode(0o644)).unwrap();
+    let reader = File::open(ckpt.place.file("old")).unwrap();
+    ckpt.shows(["extract", "--region", "[stack]", "-o", "old", "myckpt"]);
+    assert_eq!(fs::metadata(ckpt.place.file("old")).unwrap().mode() & 0o7777, 0o600);
+    // Whoever had it open has the old one.
+    assert_eq!(reader.metadata().unwrap().len(), 3);
+    ckpt.place.write("victim", b"victim");
+    symlink("victim", ckpt.place.file("link")).unwrap();
+    let said = ckpt.say(["extract", "--region", "[stack]", "-o", "link", "myckpt"]);
+    assert!(said.code == 64 && said.err.contains("a symbolic link"), "{said:?}");
+    assert_eq!(ckpt.place.read("victim"), b"victim");
+    assert!(!ckpt.place.names().iter().any(|name| name.starts_with(".ckpt-extract")));
+    // What is no file is written to, not replaced.
+    ckpt.shows(["extract", "--region", "[stack]", "-o", "/dev/null", "myckpt"]);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    let whole = ckpt.place.read("old");
+    let output =
+        ckpt.command_as(User::Myself, ["extract", "--region", "[stack]", "-o", "-", "myckpt"]).output();
+    assert!(output.unwrap().stdout == whole);
+}
+
+#[test]
+fn names_from_an_image_do_nothing_to_a_terminal() {
+    let ckpt = Ckpt::new(User::Myself);
+    let word = "photo\u{202e}gpj.\u{9b}31m\u{1b}[2J\u{feff}";
+    let (bytes, _) = image_with(&ckpt, word);
+    ckpt.place.write("other", &bytes);
+    for words in [
+        &["show", "other"][..],
+        &["show", "--json", "other"],
+        &["ls"],
+        &["ls", "--json"],
+        &["diff", "myckpt", "other"],
+    ] {
+        let said = ckpt.say(words);
+        let disturbs = |c: &char| *c != '\n' && sys::line::disturbs(*c);
+        assert_eq!(said.out.chars().find(disturbs), None, "{words:?}: {:?}", said.out);
+    }
+    // myrestart: an image of that name that is none.
+    ckpt.place.write(word, b"none");
+    let mut command = ckpt.place.command(&ckpt.place.artifact(Artifact::Restarter));
+    let said = String::from_utf8(command.arg(word).output().unwrap().stderr).unwrap();
+    assert!(said.contains("photo???gpj.") && !said.trim_end().contains(sys::line::disturbs), "{said:?}");
 }

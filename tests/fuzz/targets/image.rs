@@ -28,7 +28,7 @@ pub fn outcome(input: &[u8]) -> Option<Result<(), ImageError>> {
         _ => assemble(input)?,
     };
     let parse = || {
-        let prefix = usize::try_from(prefix_len(&file[..file.len().min(4096)])?).expect("64 bits");
+        let prefix = usize::try_from(prefix_len(&file, file_len)?).expect("64 bits");
         let image = Image::parse(&file[..file.len().min(prefix)], file_len)?;
         synthetic::use_all_of(&image);
         Ok(())

@@ -51,7 +51,7 @@ pub fn run(input: &[u8]) {
 pub fn outcome(input: &[u8]) -> Option<bool> {
     let (facts, input) = input.split_first_chunk::<FACTS>()?;
     let (file, file_len) = image_target::assemble(input)?;
-    let prefix = usize::try_from(prefix_len(&file[..file.len().min(4096)]).ok()?).ok()?;
+    let prefix = usize::try_from(prefix_len(&file, file_len).ok()?).ok()?;
     let image = Image::parse(&file[..file.len().min(prefix)], file_len).ok()?;
     Some(make(&image, *facts).is_some())
 }

@@ -295,8 +295,7 @@ impl Parts {
 
 /// What a reader does with a whole file.
 pub fn parse(file: &[u8]) -> Result<Image<'_>, image::error::ImageError> {
-    let first_page = &file[..file.len().min(4096)];
-    let prefix = usize::try_from(prefix_len(first_page)?).expect("64 bits");
+    let prefix = usize::try_from(prefix_len(file, file.len() as u64)?).expect("64 bits");
     Image::parse(&file[..prefix.min(file.len())], file.len() as u64)
 }
 
