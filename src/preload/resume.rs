@@ -66,9 +66,8 @@ fn tell(arrival: &Arrival, new: u32) {
     // glibc clears the word behind the tid address when the thread ends, and keeps the tid there until then. musl's is the lock of its list of threads,
     // which has the tid while the thread holds it.
     replace(arrival.tid_address, old, new);
-    const MUSL_TID: u64 = 48;
     if let Some(fs) = crate::thread::of_musl() {
-        replace(fs + MUSL_TID, old, new);
+        replace(fs + crate::evidence::MUSL_TID, old, new);
     }
     tell_robust(old, new);
 }

@@ -1,7 +1,7 @@
 //! The image, written in one forward pass: everything is sized before the first byte goes out.
 
+use crate::evidence::Collector;
 use crate::helper::{Job, Snapshot, Stop};
-use crate::ids_in_use;
 use crate::message::Failure;
 use crate::notes;
 use crate::pages::Pages;
@@ -11,19 +11,15 @@ use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use crate::second::Second;
 use crate::sink::Sink;
-use crate::thread::of_musl;
-use crate::timer_threads;
 use image::chunks::{Cut, Cutter, Piece};
 use image::crc::crc32c_append;
 use image::elf::{PF_W, Phdr};
-use image::format::{CHUNK, EVIDENCE, Evidence, RUN_OBJECT, RUN_PRIVATE, Thread, evidence_kind};
-use image::owners::{Ids, find};
+use image::evidence::Ids;
+use image::format::{CHUNK, RUN_OBJECT, RUN_PRIVATE, Thread};
 use image::plain::{Plain, bytes_of, bytes_of_slice};
 use image::write::{Layout, seal, sums_header};
 use sys::Errno;
 use sys::fd::{self, IoVec};
-use sys::memory;
-use sys::signal::UContext;
 
 /// Writes the image of `snapshot` to `file`.
 pub fn write(
@@ -85,14 +81,15 @@ fn write_readable(
     // Where this is a copy of the target, none of its threads runs.
     let threads = if report.is_orphan { &[][..] } else { &snapshot.threads };
     let data = Data::new(&pages, &snapshot.contents.bytes, threads)?;
-    let ids = Ids::new(&ids).map(|ids| ids.with_streams(of_musl().is_some()));
-    let mut check = Check::new(&data, ids)?;
+    let ids = Ids::new(&ids).ok_or(Failure::ProcText("the list of threads"))?;
+    let mut check = Check::new(&data, Collector::new(ids, snapshot, &regions))?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut evidence, .. } = check;
-    evidence.find_ids(snapshot);
-    write_all(out, bytes_of(&sums_header(&sums, &evidence.table, evidence.used as u64)))?;
+    evidence.look_at_threads();
+    let (table, used) = evidence.table();
+    write_all(out, bytes_of(&sums_header(&sums, table, used)))?;
     write_all(out, bytes_of_slice(&sums))?;
-    write_all(out, bytes_of_slice(&evidence.table))?;
+    write_all(out, bytes_of_slice(table))?;
     Ok(())
 }
 
@@ -340,85 +337,43 @@ fn changing(threads: &[Thread]) -> sys::Result<Growing<Live>> {
     Ok(all)
 }
 
-/// What has to be known of all page data: its sums, and what in it says that ids matter.
+/// What has to be known of all page data: its sums, and what in it says that the program knows ids.
 struct Check<'a> {
     data: &'a Data<'a>,
-    ids: Option<Ids<'a>>,
     /// Sum of the present chunk, as far as it has gone by.
     sum: u32,
     sums: Growing<u32>,
-    evidence: Found,
+    evidence: Collector<'a>,
 }
 
 impl<'a> Check<'a> {
-    fn new(data: &'a Data<'a>, ids: Option<Ids<'a>>) -> Result<Self, Failure> {
+    fn new(data: &'a Data<'a>, evidence: Collector<'a>) -> Result<Self, Failure> {
         // All of its room at once: a table that moves is noted in memory that is being written.
         let mut sums = Growing::<u32>::new();
         let bytes = data.pages.data_len + data.objects.len() as u64;
         sums.spare(bytes.div_ceil(CHUNK) as usize).map_err(Failure::Scratch)?;
-        Ok(Self { data, ids, sum: 0, sums, evidence: Found::default() })
+        Ok(Self { data, sum: 0, sums, evidence })
     }
 
     /// Looks at the next part.
     fn look(&mut self, part: &Part) -> Result<(), Failure> {
         let bytes = part.bytes();
         self.sum = crc32c_append(self.sum, bytes);
-        // A thread can hold a lock only where it can write; what objects hold is not at this address, and others may see it.
-        let can_lock = |load: &Phdr| load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE;
-        if let Some(ids) = self.ids.filter(|_| part.load.as_ref().is_some_and(can_lock)) {
-            self.evidence.find_in(bytes, self.data.home(part.cut.addr), ids);
+        match part.load {
+            // What the program cannot write has no ids that it has learnt.
+            Some(load) if load.p_flags & PF_W != 0 && load.p_paddr == RUN_PRIVATE => {
+                self.evidence.look_at_memory(bytes, self.data.home(part.cut.addr));
+            }
+            Some(_) => {}
+            None => {
+                let first = part.cut.addr.wrapping_sub(self.data.objects.as_ptr() as u64);
+                self.evidence.look_at_objects(bytes, first as usize);
+            }
         }
         if part.cut.ends_chunk {
             self.sums.push(core::mem::take(&mut self.sum)).map_err(Failure::Scratch)?;
         }
         Ok(())
-    }
-}
-
-/// Evidence that has been found.
-#[derive(Default)]
-struct Found {
-    table: [Evidence; EVIDENCE as usize],
-    used: usize,
-}
-
-impl Found {
-    fn add(&mut self, addr: u64, thread: u32, kind: u32) {
-        if let Some(place) = self.table.get_mut(self.used) {
-            *place = Evidence { addr, thread, kind };
-            self.used += 1;
-        }
-    }
-
-    /// Looks at a piece of page data that belongs at `addr`.
-    fn find_in(&mut self, bytes: &[u8], addr: u64, ids: Ids<'_>) {
-        if self.used == self.table.len() {
-            return;
-        }
-        // A lock may lie across the edge of a piece.
-        let beyond = |at: isize| {
-            let place = addr.wrapping_add_signed(at as i64);
-            // SAFETY: the kernel says that the word can be read.
-            memory::is_readable(place).then(|| unsafe { (place as *const u64).read_unaligned() })
-        };
-        find(bytes, ids, beyond, |at, thread| {
-            self.add(addr.wrapping_add(at as u64), thread, evidence_kind::LOCK);
-        });
-    }
-
-    /// Forgets what only looked like locks, registers in the threads' frames, side by side; adds what is no lock.
-    fn find_ids(&mut self, snapshot: &Snapshot) {
-        let found = core::mem::take(self);
-        let is_register = |entry: &Evidence| {
-            let in_frame =
-                |thread: &Thread| entry.addr.wrapping_sub(thread.ucontext) < size_of::<UContext>() as u64;
-            snapshot.threads.iter().any(in_frame)
-        };
-        for entry in found.table.iter().take(found.used).filter(|entry| !is_register(entry)) {
-            self.add(entry.addr, entry.thread, entry.kind);
-        }
-        timer_threads::find(snapshot, |addr, thread| self.add(addr, thread, evidence_kind::TIMER));
-        ids_in_use::find(snapshot, |addr, thread| self.add(addr, thread, evidence_kind::REGISTER));
     }
 }
 

@@ -8,11 +8,6 @@ fn every_register_keeps_its_value() {
 }
 
 #[test]
-fn numbers_in_registers_are_no_lock() {
-    survives("ids_in_registers");
-}
-
-#[test]
 fn tid_address_that_is_not_there() {
     survives("tid_address");
     survives_as(Program::victim("tid_address").arg("kept"));

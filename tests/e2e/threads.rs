@@ -1,6 +1,9 @@
 //! Programs with more than one thread.
 
-use harness::{Artifact, Place, Process, Program, User, survives, survives_as, tool, wait};
+use harness::{
+    Artifact, Place, Process, Program, User, survives, survives_kept, survives_with_new_ids, tool, wait,
+};
+use image::format::evidence_kind;
 use std::fs::{self, File};
 use std::process::Command;
 use std::thread;
@@ -12,29 +15,47 @@ fn threads_keep_what_is_their_own_and_go_on() {
 
 #[test]
 fn locks_that_are_held_know_their_owner() {
-    survives("lock_owners");
+    survives_kept(&Program::victim("lock_owners"), evidence_kind::WORD);
 }
 
 #[test]
 fn locks_barriers_and_cancellation_between_threads() {
-    survives("thread_locks");
-    survives("thread_locks_musl");
+    survives_kept(&Program::victim("thread_locks"), evidence_kind::LOCK);
+    survives_kept(&Program::victim("thread_locks_musl"), evidence_kind::LOCK);
 }
 
 #[test]
-fn threads_on_their_way_to_a_lock_get_it_with_their_new_ids() {
-    survives("lock_waiters");
+fn threads_on_their_way_to_a_lock_get_it() {
+    survives_kept(&Program::victim("lock_waiters"), evidence_kind::LOCK);
 }
 
 #[test]
-fn addresses_that_look_like_ids_stay() {
-    survives("addresses_like_ids");
+fn locks_in_shared_memory_know_their_owner() {
+    survives_kept(&Program::victim("shared_locks"), evidence_kind::SHARED_LOCK);
+}
+
+#[test]
+fn robust_mutexes_know_their_new_owner() {
+    survives_with_new_ids(&Program::victim("robust_held"));
+}
+
+#[test]
+fn lists_of_robust_mutexes_that_lead_nowhere() {
+    for kind in ["", "circle", "nowhere", "odd", "pending", "read-only", "hidden", "others"] {
+        survives_with_new_ids(&Program::victim("robust_broken").arg(kind));
+    }
+}
+
+#[test]
+fn numbers_that_look_like_ids_stay() {
+    survives_with_new_ids(&Program::victim("numbers_like_ids"));
+    survives_with_new_ids(&Program::victim("numbers_like_ids").arg("alone"));
 }
 
 #[test]
 fn streams_that_are_locked_know_their_owner() {
     survives("locked_streams");
-    survives("locked_streams_musl");
+    survives_kept(&Program::victim("locked_streams_musl"), evidence_kind::LOCK);
 }
 
 #[test]
@@ -44,20 +65,20 @@ fn threads_of_musl() {
 
 #[test]
 fn threads_of_musl_that_hold_the_lock_of_their_list() {
-    survives_as(Program::victim("thread_list_locked").arg("thread"));
-    survives_as(Program::victim("thread_list_locked").arg("main"));
-    survives_as(Program::victim("thread_list_locked").arg("joined"));
+    for who in ["thread", "main", "joined"] {
+        survives_kept(&Program::victim("thread_list_locked").arg(who), evidence_kind::LOCK);
+    }
 }
 
 #[test]
 fn timers_that_start_threads_or_signal_one() {
-    survives("thread_timers");
-    survives("thread_timers_musl");
+    survives_kept(&Program::victim("thread_timers"), evidence_kind::TIMER);
+    survives_kept(&Program::victim("thread_timers_musl"), evidence_kind::TIMER);
 }
 
 #[test]
 fn the_thread_of_the_timers_in_another_library() {
-    survives("timer_in_malloc");
+    survives_kept(&Program::victim("timer_in_malloc"), evidence_kind::TIMER);
 }
 
 #[test]

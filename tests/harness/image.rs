@@ -85,6 +85,22 @@ impl Image {
         process
     }
 
+    /// The kinds of evidence in it that the program knows ids of its threads, in order.
+    pub fn evidence(&self) -> Vec<u32> {
+        let file = fs::read(&self.path).unwrap();
+        let image = ::image::read::Image::parse(&file, file.len() as u64).unwrap();
+        let mut kinds: Vec<u32> = image
+            .sums(&file[image.head().sums_off as usize..])
+            .unwrap()
+            .evidence()
+            .iter()
+            .map(|entry| entry.kind)
+            .collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
     /// [`Image::restart`], with what went wrong as an error.
     pub fn try_restart(&self) -> Result<Process, String> {
         let mut process = Process::spawn(&self.place, self.command::<&str>([]));

@@ -64,6 +64,40 @@ pub fn survives_as(program: Program) {
     process.generations(3).passes();
 }
 
+/// Saves, kills and restarts a victim with its own ids three times, as each user; its images must have evidence of that kind that it needs them.
+#[track_caller]
+pub fn survives_kept(program: &Program, evidence: u32) {
+    for user in User::each() {
+        let mut process = Place::new(user).start(program);
+        process.ready();
+        for _ in 0..3 {
+            // What a save has started belongs to the group of the program: it is to be over before that is killed.
+            process.held = true;
+            let image = process.save();
+            let found = image.evidence();
+            assert!(found.contains(&evidence), "{program:?}: evidence of the kinds {found:?} only");
+            process.kill();
+            process = image.restart_kept(&["--pid=namespace"]);
+        }
+        process.passes();
+    }
+}
+
+/// Saves, kills and restarts a victim with new ids three times, as each user.
+#[track_caller]
+pub fn survives_with_new_ids(program: &Program) {
+    for user in User::each() {
+        let mut process = Place::new(user).start(program);
+        process.ready();
+        for _ in 0..3 {
+            let image = process.save();
+            process.kill();
+            process = image.restart_with(&["--pid=new"]);
+        }
+        process.passes();
+    }
+}
+
 /// Runs a victim that nobody touches: it must pass, or its other tests would prove nothing.
 #[track_caller]
 pub fn passes_by_itself(program: &Program, user: User) {
