@@ -439,3 +439,18 @@ ckpt_itself:
         jmp     .Lckpt_leave
         .cfi_endproc
         .size   ckpt_itself, . - ckpt_itself
+
+# OwnMemory ckpt_own_memory(void): first byte (rax) and end (rdx) of this library, by symbols of the linker
+        .hidden __ehdr_start
+        .hidden _end
+        .globl  ckpt_own_memory
+        .hidden ckpt_own_memory
+        .type   ckpt_own_memory, @function
+        .p2align 4
+ckpt_own_memory:
+        .cfi_startproc
+        lea     rax, [rip + __ehdr_start]
+        lea     rdx, [rip + _end]
+        ret
+        .cfi_endproc
+        .size   ckpt_own_memory, . - ckpt_own_memory

@@ -74,8 +74,8 @@ const BUDGET: u32 = EXAMINED * 16 * 1024;
 const BEFORE: usize = 6;
 const BEHIND: usize = 8;
 
-fn value(word: &Word) -> u32 {
-    u32::from_le_bytes(*word)
+fn value(word: Word) -> u32 {
+    u32::from_le_bytes(word)
 }
 
 impl<'a> Search<'a> {
@@ -108,9 +108,9 @@ impl<'a> Search<'a> {
                 let around = |delta: isize| {
                     let inside =
                         offset.checked_add_signed(delta).and_then(|place| bytes.get(place..)?.first_chunk());
-                    inside.map(value).or_else(|| beyond(offset as isize + delta))
+                    inside.copied().map(value).or_else(|| beyond(offset as isize + delta))
                 };
-                let word = value(word);
+                let word = value(*word);
                 if !self.ids.may_be(word & TID_MASK) {
                     continue;
                 }
@@ -172,7 +172,7 @@ impl<'a> Search<'a> {
 
     #[inline(always)]
     fn may_have_id(&self, block: &[Word; BLOCK]) -> bool {
-        let any = block.iter().fold(0, |any, word| any | u32::from(self.ids.may_be(value(word) & TID_MASK)));
+        let any = block.iter().fold(0, |any, word| any | u32::from(self.ids.may_be(value(*word) & TID_MASK)));
         any != 0
     }
 
@@ -190,22 +190,22 @@ impl<'a> Search<'a> {
         if self.is_musl {
             let parts = at(5).iter().zip(at(6)).zip(at(7)).zip(at(8)).zip(at(12));
             for ((((before, word), behind), second), sixth) in parts {
-                let [before, word, behind, second, sixth] = [before, word, behind, second, sixth].map(value);
+                let [before, word, behind, second, sixth] =
+                    [before, word, behind, second, sixth].map(|word| value(*word));
                 let is_mutex = before <= 0x8f && sixth < 1 << 15;
                 let is_stream = (behind == 10 || behind == u32::MAX) && second == 0;
-                any |= u32::from(self.ids.may_be(word & TID_MASK)) & u32::from(is_mutex | is_stream);
+                any |= u32::from(self.ids.may_be(word & TID_MASK)) & u32::from(is_mutex || is_stream);
             }
         } else {
             let parts = at(0).iter().zip(at(4)).zip(at(6)).zip(at(8)).zip(at(9)).zip(at(10));
             for (((((first, lock), word), kind), spins), list) in parts {
                 let [first, lock, word, kind, spins, list] =
-                    [first, lock, word, kind, spins, list].map(value);
-                let is_plain = (lock.wrapping_sub(1) <= 1) & (list == 0);
-                let is_special =
-                    (lock & TID_MASK == word) & (kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0);
-                let is_mutex = (kind <= kind::KNOWN) & (spins == 0) & (is_plain | is_special);
-                let is_rwlock = (lock == 0) & (first & 3 == 3);
-                any |= u32::from(self.ids.may_be(word)) & u32::from(is_mutex | is_rwlock);
+                    [first, lock, word, kind, spins, list].map(|word| value(*word));
+                let is_plain = lock.wrapping_sub(1) <= 1 && list == 0;
+                let is_special = lock & TID_MASK == word && kind & (kind::ROBUST | kind::PRIO_INHERIT) != 0;
+                let is_mutex = kind <= kind::KNOWN && spins == 0 && (is_plain || is_special);
+                let is_rwlock = lock == 0 && first & 3 == 3;
+                any |= u32::from(self.ids.may_be(word)) & u32::from(is_mutex || is_rwlock);
             }
         }
         any != 0

@@ -149,7 +149,17 @@ global_asm!(
     thread_resumed = sym crate::resume::ckpt_thread_resumed,
 );
 
+/// Addresses of the first byte and behind the last one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OwnMemory {
+    pub start: u64,
+    pub end: u64,
+}
+
 unsafe extern "C" {
+    /// Where this library is.
+    pub fn ckpt_own_memory() -> OwnMemory;
     /// Handler of the checkpoint signal.
     pub fn ckpt_entry();
     /// Handler of the signal that stops other threads.

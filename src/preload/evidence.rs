@@ -9,6 +9,7 @@
 //!
 //! Left out is what a restart writes itself: the word at the tid address of each thread, and the signal frames, where libckpt keeps the threads' ids.
 
+use crate::arrival::ckpt_own_memory;
 use crate::helper::Snapshot;
 use crate::maps::Vma;
 use crate::regions::Regions;
@@ -287,20 +288,9 @@ fn of_glibc_timers(thread: &Thread) -> bool {
 
 /// The memory of libckpt itself.
 fn own_memory() -> core::ops::Range<u64> {
-    let (start, end): (u64, u64);
-    // SAFETY: the addresses of two symbols of the linker's, which are made local to this library.
-    unsafe {
-        core::arch::asm!(
-            ".hidden __ehdr_start",
-            ".hidden _end",
-            "lea {}, [rip + __ehdr_start]",
-            "lea {}, [rip + _end]",
-            out(reg) start,
-            out(reg) end,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    start..end
+    // SAFETY: it takes no arguments, and only gives two addresses.
+    let own = unsafe { ckpt_own_memory() };
+    own.start..own.end
 }
 
 fn region(vmas: &[Vma], at: u64) -> Option<&Vma> {

@@ -81,7 +81,7 @@ fn write_readable(
     // Where this is a copy of the target, none of its threads runs.
     let threads = if report.is_orphan { &[][..] } else { &snapshot.threads };
     let data = Data::new(&pages, &snapshot.contents.bytes, threads)?;
-    let ids = Ids::new(&ids).ok_or(Failure::ProcText("the list of threads"))?;
+    let ids = Ids::new(&ids).ok_or(Failure::ProcText("the image's own layout"))?;
     let mut check = Check::new(&data, Collector::new(ids, snapshot, &regions))?;
     write_data(out, &data, &mut check, second.as_mut(), report)?;
     let Check { sums, mut evidence, .. } = check;
