@@ -23,6 +23,10 @@ int ckpt_checkpoint(void) __attribute__((weak));
 /* How often this process has been restarted: 0 in one that was started afresh. */
 unsigned int ckpt_restarts(void) __attribute__((weak));
 
+/* Sends SIGNAL to the process after each restart from now on, before it goes on; 0: none. To seed random generators again, for instance, in the handler or in
+ * a thread that waits for it. Returns what was set before: 0, or a signal; or -1 when SIGNAL is none. */
+int ckpt_after_restart(int signal) __attribute__((weak));
+
 /* Whether libckpt.so is loaded, so that the functions may be called. */
 static inline int ckpt_is_loaded(void)
 {

@@ -23,9 +23,38 @@ unsafe extern "C" fn myrestart_main(stack: *const usize) -> ! {
     // SAFETY: the strings are on the initial stack, which stays until the executor unmaps it.
     let args = argv.iter().skip(1).map(|arg| unsafe { CStr::from_ptr(*arg) });
     match restart::options::parse(args) {
-        Ok(options) => restart::run::run(options),
+        Ok(mut options) => {
+            // SAFETY: the stack is as the kernel has set it up.
+            options.secure = unsafe { is_secure(stack) };
+            restart::run::run(options)
+        }
         Err(failure) => failure.exit(),
     }
+}
+
+/// `AT_SECURE` of getauxval(3): the file of this program has given it privileges.
+///
+/// # Safety
+///
+/// As [`myrestart_main`].
+unsafe fn is_secure(stack: *const usize) -> bool {
+    const AT_NULL: usize = 0;
+    const AT_SECURE: usize = 23;
+    // SAFETY: behind argc and argv, which ends with a null pointer, is envp, which does so too; then come pairs, up to AT_NULL.
+    unsafe {
+        let mut at = stack.add(*stack + 2);
+        while *at != 0 {
+            at = at.add(1);
+        }
+        at = at.add(1);
+        while *at != AT_NULL {
+            if *at == AT_SECURE {
+                return *at.add(1) != 0;
+            }
+            at = at.add(2);
+        }
+    }
+    false
 }
 
 /// A panic that stays reachable after optimisation must not link: its handler calls a function that does not exist.

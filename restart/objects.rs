@@ -4,7 +4,8 @@
 use crate::arena::{Arena, List};
 use crate::exit::{Code, Failure, Result};
 use crate::files::found::{open_held, stand_in};
-use crate::files::{Paths, out_of_the_way};
+use crate::files::{Paths, out_of_the_way, split};
+use crate::options::{Missing, Mode, Options};
 use image::format::{Object, PAGE, Region, object_kind, region_flag, region_kind};
 use image::read::Image;
 use sys::Errno;
@@ -69,12 +70,20 @@ pub fn lay_out<'a>(image: &Image<'_>, arena: &mut Arena<'a>) -> Result<'static, 
 pub fn make(
     image: &Image<'static>,
     paths: &Paths<'static>,
-    is_plan: bool,
+    options: &Options<'_>,
+    is_missing: impl Fn(u32) -> bool,
     arena: &mut Arena<'static>,
 ) -> Result<'static, &'static [Made]> {
+    let is_plan = options.mode == Mode::Plan;
     let mut made = lay_out(image, arena)?;
-    for (object, files) in image.objects().iter().zip(made.as_mut_slice()) {
+    for ((index, object), files) in (0u32..).zip(image.objects().iter()).zip(made.as_mut_slice()) {
         if object.kind == object_kind::SHARED_ANON {
+            continue;
+        }
+        let is_spare = object.kind == object_kind::SPARE;
+        if is_spare && !is_missing(index) {
+            // The file itself is there.
+            files.len = 0;
             continue;
         }
         let name = image.c_str(object.name);
@@ -82,6 +91,9 @@ pub fn make(
         let first = match object.kind {
             object_kind::MEMFD if is_plan => stand_in(),
             object_kind::MEMFD => memory_file(name, &object),
+            object_kind::SPARE if options.missing == Missing::Create && !is_plan => {
+                put_back(paths.now(name, arena)?, paths, arena)?
+            }
             _ => nameless_file(paths.now(name, arena)?, object.dev, paths, is_plan),
         };
         let first = first.map_err(fail("cannot make a file for what the process had open or mapped"))?;
@@ -105,6 +117,17 @@ fn memory_file(name: &[u8], object: &Object) -> sys::Result<i32> {
     let is_plain = object.seals & SEAL_EXEC != 0 && object.mode & 0o111 == 0;
     let first = if is_plain { memfd::NOEXEC_SEAL } else { memfd::EXEC };
     fd::create_memfd(name, FLAGS | first).or_else(|_| fd::create_memfd(name, FLAGS))
+}
+
+/// Makes a file that is not there, under its name.
+fn put_back(path: &[u8], paths: &Paths<'_>, arena: &mut Arena<'_>) -> Result<'static, sys::Result<i32>> {
+    let (parent, name) = split(path, arena)?;
+    let flags = open_flag::CREAT | open_flag::EXCL | open_flag::RDWR | open_flag::CLOEXEC;
+    Ok(paths.hold(AT_FDCWD, parent, open_flag::DIRECTORY).and_then(|parent| {
+        let made = fd::open_at(parent, name, flags, 0o600);
+        let _ = fd::close(parent);
+        made
+    }))
 }
 
 /// A file without a name, on the file system of the deleted one if that can be. On another one in its place somebody else might read it.

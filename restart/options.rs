@@ -47,17 +47,32 @@ pub enum Check {
     Proc = 16,
     /// Nobody else can have put a file in the place of one that the process writes to.
     Paths = 32,
+    /// This process has no capability, no group and no label of a security module that the process had not.
+    Privileges = 64,
 }
 
 /// The words for them.
-const CHECKS: [(&[u8], Check); 6] = [
+const CHECKS: [(&[u8], Check); 7] = [
     (b"owner", Check::Owner),
     (b"user", Check::User),
     (b"filters", Check::Filters),
     (b"lazy", Check::Lazy),
     (b"proc", Check::Proc),
     (b"paths", Check::Paths),
+    (b"privileges", Check::Privileges),
 ];
+
+/// Which file standard input, output and error are, where the process had regular files there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdio {
+    /// The restarter's own where that is the same file, and else the saved one.
+    #[default]
+    Same,
+    /// The saved one, at its saved offset.
+    Saved,
+    /// The restarter's own.
+    Own,
+}
 
 /// What a descriptor of the process is to be instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +97,8 @@ pub enum Pid {
 
 /// How many `--fd` there may be.
 const REDIRECTIONS: usize = 32;
+/// How many `--map` there may be.
+pub const MAPS: usize = 16;
 
 /// The options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,8 +117,18 @@ pub struct Options<'a> {
     pub roll_back: bool,
     /// What becomes of files that are not there.
     pub missing: Missing,
+    /// Files that the process read and wrote may be other than they were.
+    pub accepts_changes: bool,
+    /// What 0, 1 and 2 are.
+    pub stdio: Stdio,
+    /// The working directory instead of the saved one, with its NUL; empty: none was given.
+    pub cwd: &'a [u8],
+    /// Folders that are elsewhere now: old without, new with its NUL.
+    pub maps: [Option<(&'a [u8], &'a [u8])>; MAPS],
     /// Which process id.
     pub pid: Pid,
+    /// Capabilities come from the file of this program (`AT_SECURE` of getauxval(3)).
+    pub secure: bool,
     /// Descriptors that are to be something else.
     redirections: [Option<(u32, Target<'a>)>; REDIRECTIONS],
 }
@@ -131,15 +158,25 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
                 go on although a check says no: owner (the image is somebody else's, or others
                 can write to it), user (the process was), filters (of seccomp: those that it was
                 under are not there), lazy (the image can go away), proc (there is none in the
-                namespace of --pid), paths (others can change where a file that it writes to is)
+                namespace of --pid), paths (others can change where a file that it writes to is),
+                privileges (groups or a label of a security module that it did not have)
   --jobs=N      read pages with N threads (default: one for each CPU, at most 8)
   --fd N=PATH   let descriptor N of the process be PATH instead (at its end, if the process
                 writes to it); N=&M: descriptor M of myrestart itself, 0, 1 or 2
   --missing-files=refuse|create|null
                 when a file of the process is not there: give up, make it anew, or take
                 /dev/null (default: refuse)
+  --changed-files=refuse|accept
+                when a file that the process had open for reading and writing, or mapped so, is
+                not what it was at the save: give up, or go on with it (default: refuse)
+  --map OLD=NEW
+                take NEW for the folder OLD in all paths of the process; any number of times
+  --cwd DIR     the working directory
+  --stdio=saved|own
+                0, 1 and 2, where they were files: as saved, or those of myrestart (default: those
+                of myrestart where they are the same file, else as saved)
   --rollback-files
-                cut files that the process had open for writing back to their length at the save
+                cut files that the process only wrote to back to their length at the save
   --pid=new|keep|namespace
                 the process id: a new one (default); that of the saved process, with its threads'
                 ids, here if myrestart has CAP_CHECKPOINT_RESTORE, else in a PID namespace;
@@ -190,6 +227,8 @@ pub fn parse<'a>(mut args: impl Iterator<Item = &'a CStr>) -> Result<'a, Options
             b"--verify" => options.mode = Mode::Verify,
             b"--lazy" => options.lazy = true,
             b"--rollback-files" => options.roll_back = true,
+            b"--map" => map(&mut options, args.next().map_or(&b""[..], CStr::to_bytes_with_nul))?,
+            b"--cwd" => folder(&mut options, args.next().map_or(&b""[..], CStr::to_bytes_with_nul))?,
             b"--fd" => {
                 let redirection = args.next().map_or(&b""[..], CStr::to_bytes_with_nul);
                 redirect(&mut options, redirection)?;
@@ -232,17 +271,60 @@ fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
     } else if let Some(checks) = bytes.strip_prefix(b"--force=") {
         for word in checks.split(|byte| *byte == b',') {
             let check = CHECKS.iter().find(|(name, _)| *name == word);
-            let (_, check) =
-                check.ok_or(usage(bytes, "not a list of owner, user, filters, lazy, proc, paths"))?;
+            let (_, check) = check
+                .ok_or(usage(bytes, "not a list of owner, user, filters, lazy, proc, paths, privileges"))?;
             options.forced |= *check as u32;
         }
+    } else if let Some(what) = bytes.strip_prefix(b"--changed-files=") {
+        options.accepts_changes = match what {
+            b"refuse" => false,
+            b"accept" => true,
+            _ => return Err(usage(bytes, "not one of refuse, accept")),
+        };
+    } else if let Some(what) = bytes.strip_prefix(b"--stdio=") {
+        options.stdio = match what {
+            b"saved" => Stdio::Saved,
+            b"own" => Stdio::Own,
+            _ => return Err(usage(bytes, "not one of saved, own")),
+        };
+    } else if let Some(text) = whole.strip_prefix(b"--map=") {
+        map(options, text)?;
+    } else if let Some(text) = whole.strip_prefix(b"--cwd=") {
+        folder(options, text)?;
     } else if let Some(redirection) = whole.strip_prefix(b"--fd=") {
         redirect(options, redirection)?;
-    } else if matches!(bytes, b"--jobs" | b"--missing-files" | b"--pid" | b"--force") {
+    } else if matches!(
+        bytes,
+        b"--jobs" | b"--missing-files" | b"--changed-files" | b"--stdio" | b"--pid" | b"--force"
+    ) {
         return Err(usage(bytes, "its value must follow an equals sign"));
     } else {
         return Err(usage(bytes, "unknown option"));
     }
+    Ok(())
+}
+
+/// `OLD=NEW`, with a NUL. OLD may have an equals sign in it when NEW has none.
+fn map<'a>(options: &mut Options<'a>, text: &'a [u8]) -> Result<'a, ()> {
+    let wrong = usage(text, "not of the form --map OLD=NEW, OLD an absolute path");
+    let equals = text.iter().rposition(|byte| *byte == b'=').ok_or(wrong)?;
+    let (old, new) = text.split_at_checked(equals).ok_or(wrong)?;
+    let end = old.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let (old, new) = (old.get(..end).unwrap_or_default(), new.get(1..).unwrap_or_default());
+    if !old.starts_with(b"/") || matches!(new, [] | [0]) {
+        return Err(wrong);
+    }
+    let free = options.maps.iter_mut().find(|slot| slot.is_none());
+    *free.ok_or(usage(text, "more --map than can be remembered"))? = Some((old, new));
+    Ok(())
+}
+
+/// The path of `--cwd`, with a NUL.
+fn folder<'a>(options: &mut Options<'a>, text: &'a [u8]) -> Result<'a, ()> {
+    if matches!(text, [] | [0]) {
+        return Err(usage(text, "no folder given with --cwd"));
+    }
+    options.cwd = text;
     Ok(())
 }
 
@@ -301,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn folders_can_be_elsewhere() {
+        let options = run(&[c"--map", c"/a/b/=/c", c"--map=/x=y=z", c"--cwd=here", c"--stdio=own", c"i"]);
+        let options = options.expect("these are right");
+        let maps: Vec<_> = options.maps.iter().flatten().copied().collect();
+        assert_eq!(maps, [(&b"/a/b"[..], &b"/c\0"[..]), (b"/x=y", b"z\0")]);
+        assert_eq!((options.cwd, options.stdio), (&b"here\0"[..], Stdio::Own));
+    }
+
+    #[test]
     fn process_id_is_new_unless_asked_for() {
         let pid = |args: &[&'static CStr]| run(args).map(|options| options.pid);
         assert_eq!(pid(&[c"x"]), Ok(Pid::New));
@@ -329,6 +420,11 @@ mod tests {
             (&[c"--fd", c"3", c"x"], b"3\0"),
             (&[c"--fd", c"3=&3", c"x"], b"3=&3\0"),
             (&[c"--fd"], b""),
+            (&[c"--map", c"a=/b", c"x"], b"a=/b\0"),
+            (&[c"--map=/a=", c"x"], b"/a=\0"),
+            (&[c"--cwd"], b""),
+            (&[c"--stdio=theirs", c"x"], b"--stdio=theirs"),
+            (&[c"--changed-files=yes", c"x"], b"--changed-files=yes"),
             (&[c"a", c"b"], b"b"),
             (&[], b""),
             (&[c""], b""),

@@ -226,6 +226,7 @@ fn arguments(nr: Sysno, op: &Op) -> Option<&'static [Arg]> {
         Sysno::sched_setattr => &[Int, Struct, Int],
         Sysno::ioprio_set => &[One(&[(1, "IOPRIO_WHO_PROCESS")], "IOPRIO_WHO_???"), Int, IoPriority],
         Sysno::membarrier => &[MEMBARRIER, Int],
+        Sysno::setgroups => &[Int, Array],
         Sysno::capset => &[Struct, Struct],
         Sysno::set_tid_address => &[Addr],
         Sysno::set_robust_list => &[Addr, Dec],

@@ -5,6 +5,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::files::found::{is_harmless, open_held, stand_in};
 use crate::files::{Identity, Own, Paths, mode, out_of_the_way, same_inode};
 use crate::load::Loader;
+use crate::objects::Made;
 use crate::options::{Check, Mode, Options};
 use crate::plan::clocks::Ahead;
 use crate::plan::{Backing, Executable, SavedVdso};
@@ -17,6 +18,7 @@ use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
 use sys::memory::{map, prot};
+use sys::process::capability;
 use sys::time::clock;
 
 /// An image that is open, with its tables in memory.
@@ -320,6 +322,114 @@ pub fn check_filters<'a>(image: &Image, name: &'a [u8], force: bool) -> Result<'
     Err(Failure::new(Code::Permission, name, cause, advice))
 }
 
+/// What the process may do less than this one: each of its threads gives that up before it goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rights<'a> {
+    /// Effective, permitted and inheritable capabilities that stay; `None`: all.
+    pub capabilities: Option<[u64; 3]>,
+    /// Capabilities that leave the bounding set.
+    pub unbound: u64,
+    /// Ambient capabilities that stay; `None`: all.
+    pub ambient: Option<u64>,
+    /// Supplementary groups that stay; `None`: all.
+    pub groups: Option<&'a [u32]>,
+}
+
+/// Room for supplementary groups; who is in more is not in all of them for the restarted process.
+const GROUPS: usize = 1024;
+
+/// What this process may do that the one of the image might not: it is given up where the kernel lets it be, and else there is no restart. A file cannot give the process
+/// anything.
+///
+/// # Errors
+///
+/// [`Code::Permission`] unless forced.
+pub fn rights<'a>(
+    image: &Image,
+    options: &Options<'a>,
+    arena: &mut Arena<'static>,
+) -> Result<'a, Rights<'static>> {
+    /// The list of groups is part of the text.
+    const STATUS: usize = 32 * 1024;
+    let name = options.image;
+    let text = arena.zeros(STATUS)?;
+    let Some(text) = proc_text(b"/proc/self/status\0", text) else {
+        return Err(Failure::new(Code::Kernel, b"/proc/self/status", "cannot read it", "is /proc mounted?"));
+    };
+    let set = |name| fields::find(text, name).and_then(number::hex).unwrap_or(0);
+    let now = [set(b"CapEff:"), set(b"CapPrm:"), set(b"CapInh:")];
+    let [inheritable, permitted, effective, bounding, ambient] = image.process().capabilities;
+    let by_file = options.secure && sys::process::uid() != 0;
+    let had = if by_file { [0; 3] } else { [effective, permitted, inheritable] };
+    let mut rights = Rights::default();
+    let mut stay = now;
+    stay.iter_mut().zip(had).for_each(|(now, had)| *now &= had);
+    if stay != now {
+        rights.capabilities = Some(stay);
+    }
+    let [effective, ..] = now;
+    let may = |capability: u32| effective >> capability & 1 != 0;
+    if may(capability::SETPCAP) {
+        rights.unbound = set(b"CapBnd:") & !bounding;
+    }
+    let present = set(b"CapAmb:");
+    if present & !ambient != 0 {
+        rights.ambient = Some(present & ambient);
+    }
+    let forced = options.forces(Check::Privileges);
+    rights.groups = groups(image, may(capability::SETGID), forced, name, arena)?;
+    if !forced && !has_label(image) {
+        let cause = "the process was under a security module's label that this process is not under";
+        let advice =
+            "restart it in the same place (the same container or service), or use --force=privileges";
+        return Err(Failure::new(Code::Permission, name, cause, advice));
+    }
+    Ok(rights)
+}
+
+/// Which supplementary groups stay, where there are too many.
+fn groups<'a>(
+    image: &Image,
+    may_set: bool,
+    forced: bool,
+    name: &'a [u8],
+    arena: &mut Arena<'static>,
+) -> Result<'a, Option<&'static [u32]>> {
+    let process = image.process();
+    let saved = image.entries::<u32>(process.groups);
+    let had = |group: u32| group == process.gid || saved.iter().any(|other| other == group);
+    let mut now = [0u32; GROUPS];
+    let count = sys::process::supplementary_groups(&mut now).unwrap_or(0);
+    let now = now.get(..count).unwrap_or_default();
+    if forced || now.iter().all(|group| had(*group)) && had(sys::process::effective_gid()) {
+        return Ok(None);
+    }
+    if !may_set || !had(sys::process::effective_gid()) {
+        let cause = "this process is in a group that the process was not in";
+        let advice = "restart it without that group (newgrp, setpriv), or use --force=privileges";
+        return Err(Failure::new(Code::Permission, name, cause, advice));
+    }
+    let mut kept = arena.list::<u32>(now.len())?;
+    for group in now.iter().filter(|group| had(**group)) {
+        kept.push(*group)?;
+    }
+    Ok(Some(kept.into_slice()))
+}
+
+/// Whether this process has the label of the image's, or that one had none that confines.
+fn has_label(image: &Image) -> bool {
+    let end = |byte: &u8| matches!(byte, 0 | b'\n');
+    let line = |text: &[u8]| text.split(end).next().map_or(0, <[u8]>::len);
+    let saved = image.bytes(image.process().label);
+    let saved = saved.get(..line(saved)).unwrap_or_default();
+    if saved.is_empty() || saved == b"unconfined" {
+        return true;
+    }
+    let mut text = [0u8; 4096];
+    let now = proc_text(b"/proc/self/attr/current\0", &mut text).unwrap_or_default();
+    now.get(..line(now)) == Some(saved)
+}
+
 /// Register sets by their number in XCR0 (Intel SDM, volume 1, 13.1).
 const FEATURES: [(u32, &str); 9] = [
     (2, "the CPU or the kernel lacks a feature that the process was using: avx"),
@@ -418,11 +528,11 @@ pub fn look_at_cwd(
     paths: &Paths<'static>,
     arena: &mut Arena<'static>,
 ) -> Result<'static, ()> {
-    let path = image.c_str(image.process().cwd);
+    let path = paths.cwd(image, arena)?;
     if path.len() <= 1 {
         return Ok(());
     }
-    match paths.hold(AT_FDCWD, paths.now(path, arena)?, open_flag::DIRECTORY) {
+    match paths.hold(AT_FDCWD, path, open_flag::DIRECTORY) {
         Ok(held) => {
             let _ = sys::fd::close(held);
             Ok(())
@@ -430,7 +540,7 @@ pub fn look_at_cwd(
         Err(errno) => {
             let code = if errno == Errno::ELOOP { Code::FileChanged } else { Code::FileMissing };
             let cause = "the working directory of the process is not there";
-            Err(Failure::os(code, path, cause, errno, "put it back"))
+            Err(Failure::os(code, path, cause, errno, "put it back, or use --map OLD=NEW or --cwd DIR"))
         }
     }
 }
@@ -490,7 +600,13 @@ fn look_at_one(
 ) -> Result<'static, Identity> {
     let path = image.c_str(file.path);
     let now = paths.now(path, arena)?;
-    let held = paths.hold(AT_FDCWD, now, 0).map_err(|errno| unmapped(path, errno))?;
+    let copy = file.spare.wrapping_sub(1);
+    let has_copy = crate::files::found::has_copy(image, copy);
+    let held = match paths.hold(AT_FDCWD, now, 0) {
+        Ok(held) => held,
+        Err(Errno::ENOENT | Errno::ENOTDIR) if has_copy => return Ok(Identity::MISSING),
+        Err(errno) => return Err(unmapped(path, errno)),
+    };
     let stat = sys::fd::stat_fd(held);
     let _ = sys::fd::close(held);
     let stat = stat.map_err(|errno| unmapped(path, errno))?;
@@ -505,6 +621,13 @@ fn look_at_one(
         let advice = "put the old one back, or use --force=paths if you trust it";
         return Err(Failure::new(Code::FileChanged, path, cause, advice));
     }
+    let is_changed = file.deleted == 0 && !(same && is_unchanged(file, &stat));
+    // Of what is memory rather than a file, the present contents are the right ones, as they are for all who have it mapped.
+    if used.written && is_regular && is_changed && !(has_copy && same || options.accepts_changes) {
+        let cause = "a file that the process had mapped, and writes to, is not what it was at the save";
+        let advice = "put it back as it was, or use --changed-files=accept if the process can go on with it";
+        return Err(Failure::new(Code::FileChanged, path, cause, advice));
+    }
     Ok(Identity::of(&stat))
 }
 
@@ -516,7 +639,7 @@ fn unmapped(path: &[u8], errno: Errno) -> Failure<'_> {
         _ => Code::Call,
     };
     let cause = "the process had this file mapped, and it cannot be opened";
-    Failure::os(code, path, cause, errno, "put it back").by_errno()
+    Failure::os(code, path, cause, errno, "put it back, or use --map OLD=NEW").by_errno()
 }
 
 /// Opens the files that regions map. `looked` is what [`look_at_mapped`] has seen.
@@ -529,16 +652,33 @@ pub fn open_backings(
     options: &Options<'_>,
     paths: &Paths<'static>,
     looked: &[Identity],
+    objects: &[Made],
     arena: &mut Arena<'static>,
 ) -> Result<'static, &'static [Backing]> {
     let uses = uses(image, arena)?;
     let mut backings = arena.list::<Backing>(uses.len())?;
     let is_plan = options.mode == Mode::Plan;
     for ((file, used), looked) in image.files().iter().zip(uses).zip(looked) {
+        if *looked == Identity::MISSING {
+            let made = objects.get(file.spare.wrapping_sub(1) as usize);
+            let path = image.c_str(file.path);
+            backings.push(copied(*used, made.map_or(-1, |made| made.fd), is_plan, path)?)?;
+            continue;
+        }
         let path = paths.now(image.c_str(file.path), arena)?;
         backings.push(open_backing(image, &file, *used, path, paths, looked, is_plan)?)?;
     }
     Ok(backings.into_slice())
+}
+
+/// The copy of a file that is not there: open as a file would be.
+fn copied(used: Use, copy: i32, is_plan: bool, path: &'static [u8]) -> Result<'static, Backing> {
+    let fail = |errno| unmapped(path, errno);
+    let open = |access| if is_plan { stand_in() } else { open_held(copy, access) };
+    let fd = open(if used.written { open_flag::RDWR } else { open_flag::RDONLY }).map_err(fail)?;
+    let both = used.written && used.kept_out;
+    let read_only = if both { open(open_flag::RDONLY).map_err(fail)? } else { -1 };
+    Ok(Backing { fd, read_only, same: false })
 }
 
 fn open_backing(
@@ -589,9 +729,12 @@ fn open_backing(
 
 /// Whether a file is what it was, as far as can be told without reading it.
 fn is_same(file: &MappedFile, stat: &Stat) -> bool {
-    file.deleted == 0
-        && (file.dev, file.ino) == (stat.dev, stat.ino)
-        && file.size == stat.size as u64
+    file.deleted == 0 && (file.dev, file.ino) == (stat.dev, stat.ino) && is_unchanged(file, stat)
+}
+
+/// Whether length and times of a file are what they were.
+fn is_unchanged(file: &MappedFile, stat: &Stat) -> bool {
+    file.size == stat.size as u64
         && (file.mtime.sec, file.mtime.frac) == (stat.mtime, stat.mtime_nsec as i64)
         && (file.ctime.sec, file.ctime.frac) == (stat.ctime, stat.ctime_nsec as i64)
 }

@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::crew::Crew;
 use crate::execute;
 use crate::exit::{self, Code, Failure, Result};
-use crate::files::found::Found;
+use crate::files::found::{Found, Way};
 use crate::files::{self, Identity, Own, Paths};
 use crate::keep::{self, Kept};
 use crate::load::{self, Loader, Stack};
@@ -15,7 +15,7 @@ use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
 use crate::present::Present;
 use crate::print;
-use crate::probe::{self, Opened};
+use crate::probe::{self, Opened, Rights};
 use core::mem::MaybeUninit;
 use image::format::{PAGE, Span};
 use image::read::{Image, Sums};
@@ -99,7 +99,7 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let count = sys::worker::cpus(affinity);
     let workers = load::workers(options.jobs, count, image.head().data_len);
 
-    let layout = layout::find(&image, &present, vdso, room(&image, workers) as u64)?;
+    let layout = layout::find(&image, &present, vdso, room(&image, workers, options) as u64)?;
     let mut arena = map_hole(layout.hole)?;
     let loader = loader(options, &image, sums, workers, &mut arena)?;
     let Some(world) = looked else { return verify(&image, fd, &loader, &mut arena, name) };
@@ -124,18 +124,31 @@ struct World {
     open: &'static mut [Found],
     /// One for each entry of FILES.
     mapped: &'static [Identity],
+    /// What the process must not be able to do.
+    rights: Rights<'static>,
 }
 
 impl World {
     fn look<'a>(image: &Image<'static>, options: &Options<'a>) -> Result<'a, Self> {
-        let room = files::found::room(image) + image.files().len() * 64 + 64 * 1024;
+        let room =
+            files::found::room(image) + image.files().len() * 64 + moved_paths(image, options) + 128 * 1024;
         let mut arena = map_arena(room)?;
-        let paths = Paths::new(&mut arena)?;
+        let paths = Paths::new(options, &mut arena)?;
         probe::look_at_cwd(image, &paths, &mut arena)?;
         let open = files::found::find(image, options, &paths, &mut arena)?;
         let mapped = probe::look_at_mapped(image, options, &paths, &mut arena)?;
-        Ok(Self { open, mapped })
+        let rights = probe::rights(image, options, &mut arena)?;
+        Ok(Self { open, mapped, rights })
     }
+}
+
+/// Groups, where they stay.
+fn copy_groups(groups: &[u32], arena: &mut Arena<'static>) -> Result<'static, &'static [u32]> {
+    let mut copy = arena.list(groups.len())?;
+    for group in groups {
+        copy.push(*group)?;
+    }
+    Ok(copy.into_slice())
 }
 
 /// Interval timers live on through execve(2): one that whoever started this program had set must not ring in the process.
@@ -164,7 +177,7 @@ fn close_others(fd: i32, name: &[u8]) -> Result<'_, i32> {
 }
 
 /// Bytes of the hole: the executor's page, and all that is handed out of the arena.
-fn room(image: &Image, workers: usize) -> usize {
+fn room(image: &Image, workers: usize, options: &Options<'_>) -> usize {
     let head = image.head();
     let chunks = (head.data_len / PAGE) as usize / ((head.chunk as usize) / PAGE as usize).max(1) + 1;
     PAGE as usize
@@ -173,10 +186,22 @@ fn room(image: &Image, workers: usize) -> usize {
         + image.files().len() * 64
         + image.objects().len() * 64
         + files::found::room(image)
-        + 4 * 4096
+        + moved_paths(image, options)
         + chunks * (size_of::<Op>() + size_of::<IoVec>())
         + probe::vdso_region(image).map_or(0, |region| (region.end - region.start) as usize * 2)
         + 64 * 1024
+}
+
+/// Bytes for paths that are others now: each may be as long as a path can be.
+fn moved_paths(image: &Image, options: &Options<'_>) -> usize {
+    const LONGEST: usize = 4096 + 64;
+    const OWN: usize = 16 * LONGEST;
+    if options.maps.iter().all(Option::is_none) {
+        return OWN;
+    }
+    // A watch of an inotify takes 16 bytes of the notes.
+    let watches = image.head().notes_len as usize / 16;
+    OWN + (image.files().len() * 2 + image.objects().len() + image.open_files().len() * 3 + watches) * LONGEST
 }
 
 /// Maps the hole; all but its first page is the arena. Pages that nobody touches cost nothing.
@@ -262,9 +287,15 @@ fn inputs<'a>(
     world: World,
     arena: &mut Arena<'static>,
 ) -> Result<'a, Inputs<'static>> {
-    let paths = Paths::new(arena)?;
-    let backings = probe::open_backings(image, options, &paths, world.mapped, arena)?;
-    let objects = objects::make(image, &paths, options.mode == Mode::Plan, arena)?;
+    let paths = Paths::new(options, arena)?;
+    let is_missing = |object: u32| {
+        let open = image.open_files().iter().zip(world.open.iter());
+        let mapped = image.files().iter().zip(world.mapped);
+        open.filter(|(_, found)| found.way == Way::Image).any(|(file, _)| file.object == object)
+            || mapped.filter(|(_, is)| **is == Identity::MISSING).any(|(file, _)| file.spare == object + 1)
+    };
+    let objects = objects::make(image, &paths, options, is_missing, arena)?;
+    let backings = probe::open_backings(image, options, &paths, world.mapped, objects, arena)?;
     files::found::hold(image, options, &paths, world.open, arena)?;
     let saved_vdso = if vdso == Vdso::Goes {
         probe::saved_vdso(image, fd, loader, arena)?
@@ -289,11 +320,21 @@ fn inputs<'a>(
         stderr,
         has_terminal: probe::has_terminal(),
         found: world.open,
-        cwd: paths.now(image.c_str(image.process().cwd), arena)?,
-        walks: paths.walks,
+        rights: Rights {
+            // The executor is the last that needs them, and this memory is gone then.
+            groups: world.rights.groups.map(|groups| copy_groups(groups, arena)).transpose()?,
+            ..world.rights
+        },
+        cwd: paths.cwd(image, arena)?,
+        paths,
         roll_back: options.roll_back,
         group: sys::process::group(),
-        exe: if set_exe { probe::executable(image, &paths, backings, arena)? } else { None },
+        // What a file gives is not for that.
+        exe: if set_exe && !options.secure {
+            probe::executable(image, &paths, backings, arena)?
+        } else {
+            None
+        },
         umask: sys::process::umask(),
         personality: sys::process::personality(),
         securebits: sys::process::prctl_value(sys::process::pr::GET_SECUREBITS).unwrap_or(0),

@@ -151,7 +151,7 @@ impl<'a> Builder<'a, '_> {
                 if watch.wd != next {
                     self.early(Op::zero(Sysno::ioctl, [number, SETNEXTWD, u64::from(watch.wd)]))?;
                 }
-                let path = image.c_str(watch.path).as_ptr() as u64;
+                let path = self.inputs.paths.now(image.c_str(watch.path), self.arena)?.as_ptr() as u64;
                 let mask = u64::from(watch.mask & WATCHABLE | DONT_FOLLOW);
                 self.early(Op::exact(Sysno::inotify_add_watch, [number, path, mask], u64::from(watch.wd)))?;
                 next = watch.wd + 1;

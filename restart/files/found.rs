@@ -7,7 +7,7 @@ use super::paths::{Identity, Paths, mode, same_inode};
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
 use crate::objects::descriptor_path;
-use crate::options::{Check, Missing, Mode, Options, Target};
+use crate::options::{Check, Missing, Mode, Options, Stdio, Target};
 use image::details::Socket;
 use image::format::{NONE, OpenFile, file_kind};
 use image::read::Image;
@@ -48,6 +48,8 @@ pub enum Way {
     Created,
     /// It is not there: `/dev/null` in its place.
     Null,
+    /// It is not there: its copy in the image.
+    Image,
     /// `--fd N=PATH`: the file at [`Found::held`].
     Held,
     /// `--fd N=&M`: the restarter's own descriptor M.
@@ -100,6 +102,7 @@ pub fn find<'a>(
     for (number, target) in options.redirected() {
         redirect(image, *number, *target, found)?;
     }
+    own_streams(image, options, found);
     for (index, file) in (0u32..).zip(image.open_files().iter()) {
         let Some(found) = found.get_mut(index as usize).filter(|found| found.way == Way::Same) else {
             continue;
@@ -122,6 +125,30 @@ pub fn find<'a>(
         }
     }
     Ok(found)
+}
+
+/// `--stdio`: regular files on 0, 1 and 2 whose place the restarter's own take. By default those that are the very file: whoever started both knows how far it is written.
+fn own_streams(image: &Image<'static>, options: &Options<'_>, found: &mut [Found]) {
+    for descriptor in image.descriptors().iter().take_while(|descriptor| descriptor.number < 3) {
+        let Some(file) = image.open_files().get(descriptor.file as usize) else { continue };
+        let entry = found.get_mut(descriptor.file as usize).filter(|found| found.way == Way::Same);
+        let Some(entry) = entry.filter(|_| file.kind == file_kind::REGULAR) else { continue };
+        // Its own number first.
+        for own in [descriptor.number, 1, 2] {
+            let Ok(stat) = fd::stat_fd(own as i32) else { continue };
+            let same = same_inode([file.dev, file.ino], &stat);
+            let takes = match options.stdio {
+                Stdio::Saved => false,
+                Stdio::Own => own == descriptor.number,
+                Stdio::Same => same && is_written(&file) && own > 0,
+            };
+            if takes {
+                (entry.way, entry.same, entry.identity) = (Way::Own(own), same, Identity::of(&stat));
+                entry.size = u64::try_from(stat.size).unwrap_or(0);
+                break;
+            }
+        }
+    }
 }
 
 /// Opens what must be open before the plan is made: files of `--fd`, FIFOs. What is in the directory of this process in /proc is looked up once more, since that may
@@ -279,10 +306,16 @@ impl Look<'_, '_> {
     fn missing(&mut self, found: &mut Found) -> Result<'static, ()> {
         found.way = match self.options.missing {
             Missing::Null => Way::Null,
+            _ if self.file.kind == file_kind::REGULAR && has_copy(self.image, self.file.object) => Way::Image,
             Missing::Create if self.file.kind == file_kind::REGULAR => Way::Created,
             _ => {
                 let cause = "a file of the process is not there";
-                let advice = "put it back, or use --missing-files=create|null or --fd N=PATH";
+                // A program that reads takes an empty file for the end of its work.
+                let advice = if self.file.flags & open_flag::ACCMODE == open_flag::WRONLY {
+                    "put it back, or use --map OLD=NEW, --missing-files=create|null or --fd N=PATH"
+                } else {
+                    "put it back, or use --map OLD=NEW or --fd N=PATH"
+                };
                 return self.refuse(Code::FileMissing, cause, None, advice);
             }
         };
@@ -301,12 +334,36 @@ impl Look<'_, '_> {
         }
         found.identity = Identity::of(stat);
         found.same = same_inode([file.dev, file.ino], stat);
+        let is_regular = stat.mode & mode::TYPE == mode::REGULAR;
+        let of_kernel = found.path.starts_with(b"/proc/") || found.path.starts_with(b"/sys/");
         found.size = u64::try_from(stat.size).unwrap_or(0);
         let opens = file.flags & open_flag::PATH == 0;
         if opens && is_written(file) && !found.same && !self.is_trusted(stat, found.path) {
             let cause = "another file is in the place of one that the process writes to, and somebody else may have put it there";
             let advice = "put the old one back, or use --fd N=PATH, or --force=paths if you trust it";
             return self.refuse(Code::FileChanged, cause, None, advice);
+        }
+        if opens && is_regular && !of_kernel {
+            let access = file.flags & open_flag::ACCMODE;
+            if access == open_flag::RDWR
+                && !self.options.accepts_changes
+                && !(found.same && is_unchanged(file, stat))
+            {
+                let cause = "a file that the process reads and writes is not what it was at the save";
+                let advice =
+                    "put it back as it was, or use --changed-files=accept if the process can go on with it";
+                return self.refuse(Code::FileChanged, cause, None, advice);
+            }
+            if access == open_flag::WRONLY && self.options.roll_back && !found.same && found.size > file.size
+            {
+                let cause = "--rollback-files would cut another file than the one that the process wrote to";
+                return self.refuse(
+                    Code::FileChanged,
+                    cause,
+                    None,
+                    "cut it yourself, and leave the option out",
+                );
+            }
         }
         if opens {
             match may_open(held, file, stat) {
@@ -327,6 +384,21 @@ impl Look<'_, '_> {
         let of_kernel = path.starts_with(b"/proc/") || path.starts_with(b"/sys/");
         !matters || of_kernel || self.options.forces(Check::Paths) || self.paths.are_mine(path, stat)
     }
+}
+
+/// Whether the file of an image is what it was, as far as can be told without reading it.
+fn is_unchanged(file: &OpenFile, stat: &Stat) -> bool {
+    file.size == stat.size as u64
+        && (file.mtime.sec, file.mtime.frac) == (stat.mtime, stat.mtime_nsec as i64)
+        && (file.ctime.sec, file.ctime.frac) == (stat.ctime, stat.ctime_nsec as i64)
+}
+
+/// Whether an object is the copy of a file.
+pub fn has_copy(image: &Image, object: u32) -> bool {
+    image
+        .objects()
+        .get(object as usize)
+        .is_some_and(|object| object.kind == image::format::object_kind::SPARE && object.flags == 0)
 }
 
 /// Whether a file was open for writing.
@@ -388,6 +460,9 @@ pub fn replaced(path: &[u8]) -> Failure<'_> {
     Failure::new(Code::FileChanged, path, cause, "see who does that, and restart it again")
 }
 
+/// The longest path in the address of a unix socket, its NUL included (unix(7)).
+const SUN_PATH: usize = 109;
+
 /// The path of a unix socket: what the killed process left there goes; somebody else's socket stays.
 fn look_at_node(
     image: &Image<'static>,
@@ -399,9 +474,14 @@ fn look_at_node(
 ) -> Result<'static, ()> {
     let detail = image.detail::<Socket>(file);
     let Some(path) = super::socket::path(image, detail.name) else { return Ok(()) };
-    let cwd = paths.now(image.c_str(image.process().cwd), arena)?;
+    let path = paths.now(path, arena)?;
+    let cwd = paths.cwd(image, arena)?;
     let whole = if path.starts_with(b"/") { path } else { super::paths::beside(cwd, path, arena)? };
     found.path = path;
+    if path.len() > SUN_PATH {
+        let cause = "the path of a socket of the process is longer than an address may be";
+        return Err(Failure::new(Code::Unsupported, path, cause, "use a shorter folder with --map"));
+    }
     let (is_safe, _) = paths.leads_through_mine(whole);
     if !is_safe && !options.forces(Check::Paths) {
         let cause = "a socket of the process has its path in a directory that others can change";

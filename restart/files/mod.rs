@@ -38,7 +38,7 @@ use sys::fd::{fcntl, open_flag};
 use sys::{Errno, Sysno};
 
 pub use numbers::Numbers;
-pub use paths::{Identity, Paths, mode, same_inode};
+pub use paths::{Identity, Paths, mode, same_inode, split};
 pub use standard::Own;
 
 /// `FD_CLOEXEC` in [`Descriptor::flags`].
@@ -229,6 +229,13 @@ impl<'a> Builder<'a, '_> {
             self.duplicate(found.held as u32, descriptor)?;
             return self.close_held(found.held);
         }
+        if found.way == Way::Image {
+            let number = self.numbers.take();
+            self.open_object(file, number, true)?;
+            self.numbers.give_back(number);
+            self.duplicate(number, descriptor)?;
+            return self.early(Op::zero(Sysno::close, [u64::from(number)]));
+        }
         match file.kind {
             file_kind::PIPE => return self.open_pipe(file.peer),
             file_kind::FIFO if found.way != Way::Null => return self.open_fifo(file.peer),
@@ -278,7 +285,7 @@ impl<'a> Builder<'a, '_> {
         self.early(Op::zero(Sysno::close, [u64::from(number)]))
     }
 
-    /// `--rollback-files`: cuts files that were open for writing back to their length at the save. No other than those: device and inode must be what they were.
+    /// `--rollback-files`: cuts files that were only written to back to their length at the save. No other than those: device and inode must be what they were.
     fn roll_back(&mut self) -> Result<'a, ()> {
         if !self.inputs.roll_back {
             return Ok(());
@@ -287,8 +294,9 @@ impl<'a> Builder<'a, '_> {
             let found = self.found(index);
             let is_candidate = file.kind == file_kind::REGULAR
                 && found::is_regular(&file)
-                && found::is_written(&file)
-                && found.way == Way::Same;
+                && file.flags & open_flag::ACCMODE == open_flag::WRONLY
+                && matches!(found.way, Way::Same | Way::Own(_));
+            let is_own = matches!(found.way, Way::Own(_));
             if is_candidate
                 && found.same
                 && found.size > file.size
@@ -296,6 +304,12 @@ impl<'a> Builder<'a, '_> {
             {
                 self.must_be(number, found.identity)?;
                 self.early(Op::zero(Sysno::ftruncate, [u64::from(number), file.size]))?;
+                if is_own {
+                    // Whoever has opened it writes on where the process does.
+                    const SEEK_SET: u64 = 0;
+                    let args = [u64::from(number), file.size, SEEK_SET];
+                    self.early(Op::exact(Sysno::lseek, args, file.size))?;
+                }
             }
         }
         Ok(())

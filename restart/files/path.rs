@@ -139,7 +139,7 @@ impl<'a> Builder<'a, '_> {
 
     /// Opens `path` without following a link.
     fn follow(&mut self, path: &'a [u8], flags: u32) -> Result<'a, u32> {
-        if !self.inputs.walks {
+        if !self.inputs.paths.walks {
             let how = self.keep(how(flags))?;
             let args = [CWD, path.as_ptr() as u64, how, size_of::<How>() as u64];
             return self.opened(Sysno::openat2, args);

@@ -7,7 +7,10 @@
 //! 3. what was looked at before the plan was made is compared, device and inode, with what is there when the plan is carried out ([`Identity`]).
 
 use crate::arena::Arena;
-use crate::exit::Result;
+use crate::exit::{Code, Failure, Result};
+use crate::objects::descriptor_path;
+use crate::options::{MAPS, Options};
+use image::read::Image;
 use sys::fd::{self, AT_FDCWD, How, RESOLVE_NO_LINKS, Stat, open_flag};
 use sys::line::Line;
 use sys::{Errno, process};
@@ -48,6 +51,9 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// There is none.
+    pub const MISSING: Self = Self { dev: 0, ino: 0, kind: u32::MAX, rdev: 0 };
+
     /// That of a file.
     pub fn of(stat: &Stat) -> Self {
         Self { dev: stat.dev, ino: stat.ino, kind: stat.mode & mode::TYPE, rdev: stat.rdev }
@@ -78,6 +84,10 @@ pub struct Paths<'a> {
     own: &'a [u8],
     /// That of this thread.
     thread: &'a [u8],
+    /// Folders that are elsewhere now: old and new, both without a NUL.
+    moved: [Option<(&'a [u8], &'a [u8])>; MAPS],
+    /// The working directory that was asked for, with a NUL; empty: that of the image.
+    cwd: &'a [u8],
     /// The kernel has no openat2(2), or a filter forbids it: each step of a path is taken by itself.
     pub walks: bool,
 }
@@ -87,8 +97,8 @@ impl<'a> Paths<'a> {
     ///
     /// # Errors
     ///
-    /// When the arena is too small.
-    pub fn new(arena: &mut Arena<'a>) -> Result<'static, Self> {
+    /// When the arena is too small, or a folder that the user has named is not there.
+    pub fn new<'o>(options: &Options<'o>, arena: &mut Arena<'a>) -> Result<'o, Self> {
         let root = fd::open_how(AT_FDCWD, b"/\0", &how(HOLD));
         let walks = matches!(root, Err(Errno::ENOSYS | Errno::EPERM | Errno::EACCES));
         if let Ok(root) = root {
@@ -100,7 +110,27 @@ impl<'a> Paths<'a> {
             path.text("/proc/").bytes(fd::read_link(AT_FDCWD, of, &mut number).unwrap_or(b"self"));
             arena.copy(path.as_bytes())
         };
-        Ok(Self { own: link(b"/proc/self\0")?, thread: link(b"/proc/thread-self\0")?, walks })
+        let (own, thread) = (link(b"/proc/self\0")?, link(b"/proc/thread-self\0")?);
+        let mut moved = [None; MAPS];
+        for (slot, (old, new)) in moved.iter_mut().zip(options.maps.iter().flatten()) {
+            let new = real_path(new, arena)?;
+            // Below the root directory, everything begins with its slash.
+            *slot = Some((
+                &*arena.copy(old)?,
+                new.strip_suffix(b"\0").filter(|new| *new != b"/").unwrap_or_default(),
+            ));
+        }
+        let cwd = if options.cwd.is_empty() { b"" } else { real_path(options.cwd, arena)? };
+        Ok(Self { own, thread, moved, cwd, walks })
+    }
+
+    /// The working directory of the process, with a NUL.
+    ///
+    /// # Errors
+    ///
+    /// When the arena is too small.
+    pub fn cwd(&self, image: &Image<'a>, arena: &mut Arena<'a>) -> Result<'static, &'a [u8]> {
+        if self.cwd.is_empty() { self.now(image.c_str(image.process().cwd), arena) } else { Ok(self.cwd) }
     }
 
     /// Where a path of the image, which ends with a NUL, leads now.
@@ -116,7 +146,15 @@ impl<'a> Paths<'a> {
                 return join(now, rest, arena);
             }
         }
-        Ok(path)
+        // The longest one, as of mounts.
+        let fits = self.moved.iter().flatten().filter(|(old, _)| below(path, old).is_some());
+        match fits.max_by_key(|(old, _)| old.len()) {
+            Some((old, new)) => {
+                let rest = below(path, old).unwrap_or_default();
+                join(if new.is_empty() && rest.is_empty() { b"/" } else { new }, rest, arena)
+            }
+            None => Ok(path),
+        }
     }
 
     /// Takes hold of what is at `path`, which ends with a NUL and starts at `dir` where it is relative: a descriptor with which nothing can be done
@@ -159,6 +197,19 @@ impl<'a> Paths<'a> {
         let _ = fd::close(last);
         (safe, is_sticky)
     }
+}
+
+/// The path without links of a folder that the user has named.
+fn real_path<'a, 'o>(folder: &'o [u8], arena: &mut Arena<'a>) -> Result<'o, &'a [u8]> {
+    let fail = |errno| {
+        let cause = "the folder given with --map or --cwd cannot be had";
+        Failure::os(Code::NoImage, folder, cause, errno, "").by_errno()
+    };
+    let held = fd::open_at(AT_FDCWD, folder, HOLD | open_flag::DIRECTORY, 0).map_err(fail)?;
+    let mut buf = [0u8; 4096];
+    let link = fd::read_link(AT_FDCWD, descriptor_path(held).as_bytes(), &mut buf);
+    let _ = fd::close(held);
+    join(link.map_err(fail)?, b"", arena)
 }
 
 /// How openat2(2) is asked.

@@ -168,8 +168,18 @@ impl<'a> Builder<'a, '_> {
         let image = self.inputs.image;
         let (address, len) = self.address(detail.name);
         let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
-        if let Some(path) = path(image, detail.name) {
-            return self.bind_to_path(index, detail, path, bind);
+        if let Some(saved) = path(image, detail.name) {
+            let found = self.found(index);
+            if found.path.is_empty() || found.path == saved {
+                return self.bind_to_path(index, detail, saved, bind);
+            }
+            // Its folder is elsewhere now.
+            let mut address = sys::line::Line::<112>::new();
+            address.bytes(&(family::UNIX as u16).to_ne_bytes()).bytes(found.path);
+            let len = address.as_bytes().len() as u64;
+            let address = self.keep_bytes(address.as_bytes())?;
+            let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
+            return self.bind_to_path(index, detail, found.path, bind);
         }
         if file.kind != file_kind::TCP {
             return self.early(bind);

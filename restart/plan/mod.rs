@@ -23,11 +23,12 @@ use crate::arena::{Arena, List};
 use crate::execute::Record;
 use crate::exit::Result;
 use crate::files::found::Found;
-use crate::files::{self, Identity, Numbers, Own};
+use crate::files::{self, Identity, Numbers, Own, Paths};
 use crate::keep::Kept;
 use crate::objects::Made;
 use crate::op::Op;
 use crate::present::Present;
+use crate::probe::Rights;
 use clocks::Ahead;
 use image::format::{Limit, region_flag, region_kind};
 use image::read::Image;
@@ -102,8 +103,8 @@ pub struct Inputs<'a> {
     pub exe: Option<Executable<'a>>,
     /// The working directory, with a NUL; empty when there is none.
     pub cwd: &'a [u8],
-    /// Paths are followed step by step ([`crate::files::Paths::walks`]).
-    pub walks: bool,
+    /// Where paths lead.
+    pub paths: Paths<'a>,
     /// Present file mode creation mask.
     pub umask: u32,
     /// Present personality(2).
@@ -134,6 +135,8 @@ pub struct Inputs<'a> {
     pub tids: &'a [u32],
     /// What `--pid=keep` came to.
     pub kept: Kept,
+    /// What each thread gives up.
+    pub rights: Rights<'a>,
     /// What the clocks of the process show more than those here.
     pub ahead: Ahead,
 }
@@ -160,7 +163,7 @@ impl<'a> Inputs<'a> {
             group: 0,
             exe: None,
             cwd: image.c_str(image.process().cwd),
-            walks: false,
+            paths: Paths::default(),
             takes_timer_ids: false,
             umask: 0,
             personality: 0,
@@ -176,6 +179,7 @@ impl<'a> Inputs<'a> {
             pid: 0,
             tids: &[],
             kept: Kept::default(),
+            rights: Rights::default(),
             ahead: Ahead::default(),
         }
     }
@@ -231,6 +235,9 @@ impl Bounds {
         let loads = image.loads().len();
         let threads = image.threads().len();
         let highest = image.timers().iter().map(|timer| timer.id).max().unwrap_or(0);
+        // Each thread gives up what the process did not have.
+        let [_, _, _, bounding, ambient] = image.process().capabilities;
+        let rights = ((!bounding & ((1 << 48) - 1)).count_ones() + ambient.count_ones()) as usize + 3;
         let timers = image.timers().len() * 4 + highest.min(timers::HIGHEST_COUNTED) as usize * 2 + 4;
         Self {
             // Each region: map, huge, mprotect, and up to ten attributes. Each load may be mapped by itself.
@@ -244,7 +251,7 @@ impl Bounds {
                 + image.pending().len()
                 + timers
                 + 256,
-            late: regions * 14 + guards + threads * 32 + 64 + timers,
+            late: regions * 14 + guards + threads * (32 + rights) + 64 + timers,
             // A run may be cut at the end of each chunk, and be followed by a piece that is skipped.
             iovecs: (loads + image.object_runs().len() + chunks) * 2,
             records: threads,

@@ -65,6 +65,8 @@ impl<'a> Builder<'a, '_> {
             if let Some(file) = image.open_files().iter().find(is_it) {
                 let times = self.keep([[0, OMIT], [file.mtime.sec, file.mtime.frac]])?;
                 self.early(Op::any(Sysno::utimensat, [fd, 0, times, 0]))?;
+            }
+            if object.kind == object_kind::SPARE || image.open_files().iter().any(|file| is_it(&file)) {
                 self.early(Op::any(Sysno::fchmod, [fd, u64::from(object.mode & 0o7777)]))?;
             }
             // Files of a tmpfs show a seal that they are born with.
@@ -101,12 +103,14 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// The runs of all objects in the order of the file: offset in the image, length, address.
-    pub(super) fn object_runs(&self) -> impl Iterator<Item = (u64, u64, u64)> + use<'a> {
+    pub(super) fn object_runs(&self) -> impl Iterator<Item = (u64, u64, Option<u64>)> + use<'a> {
         let image = self.inputs.image;
         let start = self.inputs.layout.objects.start;
         self.objects().flat_map(move |(_, object, made)| {
             let address = start + made.at;
-            image.runs_of(&object).iter().map(move |run| (run.data, run.len, address + run.offset))
+            // A copy that nobody needs is read to nowhere.
+            let to = move |offset: u64| (made.len > 0).then_some(address + offset);
+            image.runs_of(&object).iter().map(move |run| (run.data, run.len, to(run.offset)))
         })
     }
 

@@ -51,8 +51,7 @@ impl<'a> Builder<'a, '_> {
 
     /// Page data of the image, in the order of the file.
     fn runs(&self) -> impl Iterator<Item = Run> + use<'a> {
-        let of_objects =
-            self.object_runs().map(|(offset, len, to)| Run { offset, len, to: Some(to), may_map: false });
+        let of_objects = self.object_runs().map(|(offset, len, to)| Run { offset, len, to, may_map: false });
         self.region_runs().chain(of_objects)
     }
 

@@ -62,7 +62,7 @@ impl<'a> Builder<'a, '_> {
             // From here on, nothing can become executable.
             self.late(Op::zero(Sysno::prctl, [u64::from(pr::SET_MDWE), u64::from(mdwe), 0, 0, 0]))?;
         }
-        self.drop_capabilities()?;
+        self.give_up_rights()?;
         let before_last = self.keep(image.threads().len() as u32)?;
         self.close_stderr()?;
         self.record(0, &leader, 0, before_last)?;
@@ -77,7 +77,7 @@ impl<'a> Builder<'a, '_> {
             self.registrations(&thread)?;
             self.credentials(true)?;
             self.thread_attributes(&thread, true)?;
-            self.drop_capabilities()?;
+            self.give_up_rights()?;
             self.close_stderr()?;
             self.record(index, &thread, first, before_last)?;
         }
@@ -92,15 +92,38 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// What a user namespace or the file of the restarter gave, which the process did not have. Each thread has capabilities of its own.
-    fn drop_capabilities(&mut self) -> Result<'a, ()> {
-        if !self.inputs.kept.drops_capabilities {
-            return Ok(());
+    /// What this process may do and the one of the image might not, be it by its user, by a user namespace or by the file of the restarter. Each thread has groups
+    /// and capabilities of its own.
+    fn give_up_rights(&mut self) -> Result<'a, ()> {
+        let (rights, kept) = (self.inputs.rights, self.inputs.kept);
+        // In a user namespace of its own, a process has no groups to set, and its capabilities are good for nothing outside.
+        if !kept.namespace {
+            if let Some(groups) = rights.groups {
+                let args = [groups.len() as u64, groups.as_ptr() as u64];
+                self.late(Op::zero(Sysno::setgroups, args))?;
+            }
+            let bits = |set: u64| (0..u64::BITS).filter(move |bit| set >> bit & 1 != 0);
+            for capability in bits(rights.unbound) {
+                let args = [u64::from(pr::CAPBSET_DROP), u64::from(capability), 0, 0, 0];
+                self.late(Op::zero(Sysno::prctl, args))?;
+            }
+            if let Some(ambient) = rights.ambient {
+                const RAISE: u64 = 2;
+                const CLEAR_ALL: u64 = 4;
+                let option = u64::from(pr::CAP_AMBIENT);
+                self.late(Op::zero(Sysno::prctl, [option, CLEAR_ALL, 0, 0, 0]))?;
+                for capability in bits(ambient) {
+                    self.late(Op::zero(Sysno::prctl, [option, RAISE, u64::from(capability), 0, 0]))?;
+                }
+            }
         }
-        // The header, and twice effective, permitted and inheritable: none.
+        let stay = if kept.drops_capabilities { Some([0; 3]) } else { rights.capabilities };
+        let Some([effective, permitted, inheritable]) = stay else { return Ok(()) };
         let header = self.keep([sys::process::CAPABILITY_VERSION, 0])?;
-        let none = self.keep([0u32; 6])?;
-        self.late(Op::zero(Sysno::capset, [header, none]))
+        // The low halves, then the high ones.
+        let sets = [effective, permitted, inheritable];
+        let sets = self.keep([sets.map(|set| set as u32), sets.map(|set| (set >> 32) as u32)])?;
+        self.late(Op::zero(Sysno::capset, [header, sets]))
     }
 
     /// Addresses that the kernel keeps for a thread.

@@ -112,6 +112,7 @@ pub fn object_kind(kind: u32) -> &'static str {
         object_kind::SHARED_ANON => "shared-anonymous",
         object_kind::MEMFD => "memfd",
         object_kind::DELETED => "deleted-file",
+        object_kind::SPARE => "copy-of-file",
         _ => "unknown",
     }
 }

@@ -38,7 +38,6 @@ pub(crate) fn all(image: &Image) -> Checked {
 
 fn regions(image: &Image) -> Checked {
     let files = image.files().len();
-    let objects = image.objects().len();
     let mut last_end = 0;
     let mut next_load = 0u32;
     need(!image.regions().is_empty(), "bad image: no regions")?;
@@ -59,7 +58,9 @@ fn regions(image: &Image) -> Checked {
                 region_kind::ANON | region_kind::VVAR | region_kind::VDSO => region.file == NONE && !shared,
                 region_kind::FILE => file < files && !shared,
                 region_kind::SHARED_FILE => file < files && shared,
-                region_kind::OBJECT => file < objects,
+                region_kind::OBJECT => {
+                    image.objects().get(file).is_some_and(|object| object.kind != object_kind::SPARE)
+                }
                 _ => false,
             },
             "bad image: kind and file of a region do not fit together",
@@ -183,7 +184,7 @@ fn objects(image: &Image, data_start: u64) -> Checked {
 
 fn object_itself(image: &Image, object: &Object) -> Checked {
     need(
-        matches!(object.kind, object_kind::SHARED_ANON | object_kind::MEMFD | object_kind::DELETED),
+        (object_kind::SHARED_ANON..=object_kind::SPARE).contains(&object.kind),
         "bad image: unknown kind of an object",
     )?;
     need(i64::try_from(object.size).is_ok(), "bad image: size of an object")?;
@@ -287,6 +288,12 @@ fn open_file(image: &Image, file: &OpenFile) -> Checked {
     index(file.peer, image.open_files(), "bad image: peer of an open file")?;
     let in_image = matches!(file.kind, file_kind::MEMFD | file_kind::DELETED);
     need(!in_image || file.object != NONE, "bad image: an open file without its contents")?;
+    let object = image.objects().get(file.object as usize);
+    let is_spare = object.is_some_and(|object| object.kind == object_kind::SPARE);
+    need(
+        is_spare == (file.kind == file_kind::REGULAR && file.object != NONE),
+        "bad image: object of an open file",
+    )?;
     need(i64::try_from(file.pos).is_ok() && file.flock <= 2, "bad image: state of an open file")?;
     path(image, file.path, "bad image: path of an open file")?;
     blob(image, file.detail, 1, "bad image: details of an open file")?;

@@ -332,8 +332,14 @@ plain! {
         pub mce_kill: u32,
         /// `PR_GET_MEMORY_MERGE`.
         pub memory_merge: u32,
+        /// Capabilities, a bit for each: inheritable, permitted, effective, bounding, ambient.
+        pub capabilities: [u64; 5],
+        /// Supplementary groups: an array of `u32`.
+        pub groups: Blob,
+        /// `/proc/self/attr/current`: the label of a security module; empty when there is none.
+        pub label: Blob,
         /// Room to grow; zero.
-        pub reserved: [u64; 28],
+        pub reserved: [u64; 21],
     }
 }
 
@@ -566,8 +572,8 @@ plain! {
         pub ctime: Time,
         /// Zero when the identity is known; 1 when the name was gone at the save.
         pub deleted: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// 1 more than the index in OBJECTS of a copy of it ([`object_kind::SPARE`]); zero when there is none.
+        pub spare: u32,
     }
 }
 
@@ -618,7 +624,7 @@ plain! {
         pub mtime: Time,
         /// `st_mode`.
         pub mode: u32,
-        /// Index in OBJECTS, for contents that live in the image; else [`NONE`].
+        /// Index in OBJECTS, for contents that live in the image, or of a copy ([`object_kind::SPARE`]); else [`NONE`].
         pub object: u32,
         /// Path, without " (deleted)".
         pub path: Blob,
@@ -640,8 +646,8 @@ plain! {
         pub seals: u32,
         /// Record locks: array of [`Lock`].
         pub locks: Blob,
-        /// Zero.
-        pub reserved: [u64; 2],
+        /// Last change of the inode.
+        pub ctime: Time,
     }
 }
 
@@ -751,6 +757,8 @@ pub mod object_kind {
     pub const MEMFD: u32 = 2;
     /// A deleted regular file.
     pub const DELETED: u32 = 3;
+    /// A copy of a small regular file that has a name, for a restart that does not find it. [`super::Object::flags`] is 1 when nothing could be read of it.
+    pub const SPARE: u32 = 4;
 }
 
 plain! {

@@ -16,6 +16,9 @@ pub fn is_calling() -> bool {
     CALLING.swap(false, Ordering::Relaxed)
 }
 
+/// The signal that the program gets after a restart; none: 0.
+static AFTER_RESTART: AtomicI32 = AtomicI32::new(0);
+
 /// Sets what `ckpt_checkpoint` will return.
 pub fn set_result(result: i32) {
     RESULT.store(result, Ordering::Relaxed);
@@ -53,4 +56,18 @@ pub extern "C" fn ckpt_checkpoint() -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn ckpt_restarts() -> u32 {
     RESTARTS.load(Ordering::Relaxed)
+}
+
+/// Sends `number` to the process after each restart from now on, before it goes on; 0: none. Returns what was set before, or -1 for what is no signal.
+#[unsafe(no_mangle)]
+pub extern "C" fn ckpt_after_restart(number: i32) -> i32 {
+    if (0..=64).contains(&number) { AFTER_RESTART.swap(number, Ordering::Relaxed) } else { -1 }
+}
+
+/// Sends the process the signal that it wants after a restart. Every signal is blocked: it arrives when the threads go on.
+pub fn tell_restart() {
+    let number = AFTER_RESTART.load(Ordering::Relaxed);
+    if number != 0 {
+        process::send(process::pid(), number as u32);
+    }
 }

@@ -188,6 +188,10 @@ impl Contents {
         for (index, source) in reader.sources.iter().enumerate() {
             self.first_run = self.runs.len();
             let first_byte = self.bytes.len();
+            if source.object.kind == object_kind::SPARE {
+                self.spare(reader, source)?;
+                continue;
+            }
             let opened = if source.fd < 0 { Err(Errno::EBADF) } else { self.open_file(source) };
             let size = match opened {
                 Ok(()) => source.object.size,
@@ -205,6 +209,38 @@ impl Contents {
             self.objects.push(object).map_err(Failure::Scratch)?;
         }
         Ok(())
+    }
+
+    /// A copy of a file that has a name; an empty one, which says so, where it cannot be read.
+    fn spare(&mut self, reader: &Reader<'_>, source: &Source) -> Result<(), Failure> {
+        const NOTHING: u32 = 1;
+        let (object, first_byte) = (&source.object, self.bytes.len());
+        let result = if source.fd >= 0 {
+            self.open_file(source)
+        } else {
+            let flags = fd::open_flag::CLOEXEC | fd::open_flag::NONBLOCK | fd::open_flag::NOCTTY;
+            fd::open_at(fd::AT_FDCWD, reader.scratch.c_str(object.name), flags, 0).and_then(|own| {
+                let is_it =
+                    fd::stat_fd(own).is_ok_and(|stat| (stat.dev, stat.ino) == (object.dev, object.ino));
+                let read = |offset, buf: &mut [u8]| fd::read_at(own, buf, offset);
+                let result =
+                    if is_it { self.take(0, object.size, &mut { read }) } else { Err(Errno::ESTALE) };
+                let _ = fd::close(own);
+                result
+            })
+        };
+        let flags = match result {
+            Ok(()) => 0,
+            Err(Errno::ENOMEM) => return Err(Failure::Scratch(Errno::ENOMEM)),
+            Err(_) => {
+                self.runs.truncate(self.first_run);
+                self.bytes.truncate(first_byte);
+                NOTHING
+            }
+        };
+        let runs = (self.runs.len() - self.first_run) as u32;
+        let copy = Object { flags, first_run: self.first_run as u32, runs, ..source.object };
+        self.objects.push(copy).map_err(Failure::Scratch)
     }
 
     /// Copies an open file.

@@ -79,7 +79,8 @@ pub fn of_region(vma: &Vma, sources: &[Source], scratch: &Scratch) -> Option<u32
     let name = || scratch.blob(vma.name).strip_suffix(DELETED).unwrap_or_default();
     let same = |source: &Source| {
         let object = &source.object;
-        object.ino == vma.ino
+        object.kind != object_kind::SPARE
+            && object.ino == vma.ino
             && (object.dev == vma.dev
                 || object.kind == object_kind::DELETED && scratch.blob(object.name) == name())
     };
@@ -126,12 +127,16 @@ pub fn find(
         file.object = sources.len() as u32;
         scratch.push(&mut sources, Source { object, fd: number, readable })?;
     }
+    spare_files(scratch, files, descriptors, &mut sources)?;
     for vma in vmas.iter().filter(|vma| vma.shared != 0 && vma.ino != 0) {
         if of_region(vma, &sources, scratch).is_some() {
             continue;
         }
         if !is_nameless(vma, scratch) {
-            let Some(kind) = out_of_reach(vma, scratch) else { continue };
+            let Some(kind) = out_of_reach(vma, scratch) else {
+                spare_memory(scratch, vma, files, &mut sources)?;
+                continue;
+            };
             if vma.prot & prot::WRITE != 0 {
                 report.refuse(Failure::Region(vma.start, kind))?;
             }
@@ -151,6 +156,100 @@ pub fn find(
         scratch.push(&mut sources, Source { object, fd: -1, readable: 0 })?;
     }
     Ok(sources)
+}
+
+/// Files of which an image has a copy are no longer than this ...
+const SMALL: u64 = 1 << 20;
+/// ... or, where a file system is in memory, than this ...
+const SMALL_IN_MEMORY: u64 = 64 << 20;
+/// ... and those that are open for reading are together no longer than this: the program stands still while they are copied.
+const SMALL_TOGETHER: u64 = 16 << 20;
+
+/// Copies of files that are open for reading: a restart can do without the files then.
+fn spare_files(
+    scratch: &mut Scratch,
+    files: &mut [OpenFile],
+    descriptors: &[Descriptor],
+    sources: &mut List<Source>,
+) -> Result<(), Stop> {
+    let mut left = SMALL_TOGETHER;
+    for descriptor in descriptors {
+        let Some(file) = files.get_mut(descriptor.file as usize) else { continue };
+        let path = scratch.blob(file.path);
+        let of_kernel = path.starts_with(b"/proc/") || path.starts_with(b"/sys/");
+        let is_read = file.flags & (open_flag::ACCMODE | open_flag::PATH) == open_flag::RDONLY;
+        if file.kind != file_kind::REGULAR || file.object != NONE || !is_read || of_kernel {
+            continue;
+        }
+        let same = |source: &Source| {
+            source.object.kind == object_kind::SPARE
+                && (source.object.dev, source.object.ino) == (file.dev, file.ino)
+        };
+        if let Some(index) = sources.iter().position(same) {
+            file.object = index as u32;
+            continue;
+        }
+        if file.size > SMALL.min(left) {
+            continue;
+        }
+        left -= file.size;
+        let object = Object {
+            kind: object_kind::SPARE,
+            size: file.size,
+            name: name(file.path, false, scratch)?,
+            mode: file.mode,
+            dev: file.dev,
+            ino: file.ino,
+            ..Object::default()
+        };
+        file.object = sources.len() as u32;
+        scratch.push(sources, Source { object, fd: descriptor.number as i32, readable: 1 })?;
+    }
+    Ok(())
+}
+
+/// A copy of a small file that is mapped shared and not open, and lies where files are memory more than files: on a file system in memory, or in a folder that is emptied. Its
+/// owner, or a reboot, takes it away.
+fn spare_memory(
+    scratch: &mut Scratch,
+    vma: &Vma,
+    files: &[OpenFile],
+    sources: &mut List<Source>,
+) -> Result<(), Stop> {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    const EMPTIED: [&[u8]; 3] = [b"/tmp/", b"/run/", b"/dev/shm/"];
+    let path = scratch.c_str(vma.name);
+    let Ok(stat) = fd::stat_at(fd::AT_FDCWD, path, true) else { return Ok(()) };
+    let in_memory = matches!(fd::file_system_at(path), Ok(TMPFS | RAMFS));
+    let most = match EMPTIED.iter().any(|folder| path.starts_with(folder)) {
+        _ if in_memory => SMALL_IN_MEMORY,
+        true => SMALL,
+        false => return Ok(()),
+    };
+    let is_known = |source: &Source| spare_of(&source.object, vma, scratch);
+    let is_open = files.iter().any(|file| file.kind == file_kind::REGULAR && file.ino == vma.ino);
+    if stat.ino != vma.ino || stat.size as u64 > most || is_open || sources.iter().any(is_known) {
+        return Ok(());
+    }
+    let object = Object {
+        kind: object_kind::SPARE,
+        size: stat.size as u64,
+        name: name(vma.name, false, scratch)?,
+        mode: stat.mode,
+        dev: stat.dev,
+        ino: stat.ino,
+        ..Object::default()
+    };
+    scratch.push(sources, Source { object, fd: -1, readable: 0 })?;
+    Ok(())
+}
+
+/// Whether an object is a copy of the file that a region maps.
+pub fn spare_of(object: &Object, vma: &Vma, scratch: &Scratch) -> bool {
+    object.kind == object_kind::SPARE
+        && object.ino == vma.ino
+        && scratch.blob(object.name) == scratch.blob(vma.name)
 }
 
 /// Tells which files a save would refuse because nothing lets it read them.

@@ -58,6 +58,8 @@ pub enum Contents<'a> {
     File,
     /// Mapping of an object with these runs: they are shown; where it is private, what the process wrote is saved.
     Object(&'a [ObjectRun]),
+    /// Guard pages only.
+    Wiped,
     /// Nothing of it is saved.
     None,
 }
@@ -148,7 +150,7 @@ impl Pages {
         let mut region = RegionRuns { vma: *vma, run: None, end: vma.start, copy: vma.start };
         let mut found = Found::default();
         if contents != Contents::None {
-            if vma.prot & prot::READ == 0 && vma.shared == 0 {
+            if vma.prot & prot::READ == 0 && vma.shared == 0 && contents != Contents::Wiped {
                 region.copy = self.uncover(vma, contents)?;
             }
             match contents {
@@ -157,14 +159,19 @@ impl Pages {
                     self.object(&mut region, runs, vma.start, vma.end)?;
                 }
                 Contents::Object(runs) => self.file(&mut region, Some(runs), &mut found)?,
-                _ => self.anonymous(&mut region, &mut found)?,
+                _ => self.anonymous(&mut region, contents == Contents::Wiped, &mut found)?,
             }
         }
         region.finish(self)?;
         Ok(found)
     }
 
-    fn anonymous(&mut self, region: &mut RegionRuns, found: &mut Found) -> Result<(), Failure> {
+    fn anonymous(
+        &mut self,
+        region: &mut RegionRuns,
+        is_wiped: bool,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
         let (mut at, end) = (region.vma.start, region.vma.end);
         let mut buf = [PageRegion::default(); 128];
         while at < end {
@@ -173,6 +180,9 @@ impl Pages {
                 if part.categories & page::GUARD != 0 {
                     found.flags |= region_flag::GUARDS;
                     self.guards.push(Span { start: part.start, end: part.end }).map_err(Failure::Scratch)?;
+                    continue;
+                }
+                if is_wiped {
                     continue;
                 }
                 if part.categories & page::HUGE != 0 {

@@ -108,9 +108,16 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     process.personality = ask::personality();
     let status = file(b"/proc/self/status\0", "/proc/self/status", scratch)?;
     let number = |name| fields::find(scratch.blob(status), name).and_then(decimal).unwrap_or(0) as u32;
+    let set = |name| fields::find(scratch.blob(status), name).map_or(0, |value| hex(value.trim_ascii()));
+    process.capabilities =
+        [set(b"CapInh:"), set(b"CapPrm:"), set(b"CapEff:"), set(b"CapBnd:"), set(b"CapAmb:")];
     process.no_new_privs = number(b"NoNewPrivs:");
     process.seccomp = number(b"Seccomp:");
     process.seccomp_filters = number(b"Seccomp_filters:");
+    process.groups = groups(status, scratch)?;
+    // Without a security module there is nothing to be read.
+    process.label =
+        file(b"/proc/self/attr/current\0", "/proc/self/attr/current", scratch).unwrap_or_default();
     process.keepcaps = known("prctl", ask::prctl_value(pr::GET_KEEPCAPS))?;
     process.securebits = known("prctl", ask::prctl_value(pr::GET_SECUREBITS))?;
     let text = file(b"/proc/self/oom_score_adj\0", "/proc/self/oom_score_adj", scratch)?;
@@ -122,6 +129,23 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     process.xstate_size = frame.1;
     process.cpu = cpu_features(scratch.blob(process.auxv), frame.1 != 0);
     Ok(())
+}
+
+/// The supplementary groups in `/proc/self/status`.
+fn groups(status: Blob, scratch: &mut Scratch) -> Result<Blob, Stop> {
+    let mut at = 0;
+    let mut len = 0;
+    loop {
+        let list = fields::find(scratch.blob(status), b"Groups:").unwrap_or_default();
+        let rest = list.get(at..).unwrap_or_default();
+        let blanks = rest.iter().take_while(|byte| !byte.is_ascii_digit()).count();
+        let Some((group, behind)) = rest.get(blanks..).and_then(image::number::take_decimal) else { break };
+        at = list.len() - behind.len();
+        let room = scratch.room().get_mut(len..len + 4).ok_or(crate::scratch::Full)?;
+        room.iter_mut().zip((group as u32).to_ne_bytes()).for_each(|(to, from)| *to = from);
+        len += 4;
+    }
+    Ok(scratch.keep(len)?)
 }
 
 /// [`Process::mce_kill`].

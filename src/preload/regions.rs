@@ -4,7 +4,7 @@ use crate::attributes;
 use crate::helper::{Snapshot, Stop};
 use crate::maps::Vma;
 use crate::message::{Failure, Kind};
-use crate::objects;
+use crate::objects::{self, Source};
 use crate::pages::{Contents, Pages};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
@@ -102,6 +102,8 @@ fn unrestorable(vma: &Vma, scratch: &Scratch) -> Option<Kind> {
 fn contents<'a>(region: &Region, snapshot: &'a Snapshot) -> Contents<'a> {
     match region.kind {
         _ if region.flags & region_flag::DROPPABLE != 0 => Contents::None,
+        // What must not exist twice, by the word of whoever asked for it: no child gets it, and no restart.
+        region_kind::ANON if region.flags & region_flag::WIPEONFORK != 0 => Contents::Wiped,
         region_kind::FILE => Contents::File,
         region_kind::ANON => Contents::Anonymous,
         region_kind::VDSO => Contents::File,
@@ -159,7 +161,7 @@ fn describe(
             region.file = object;
         } else if !(dev_zero && vma.shared == 0) {
             region.kind = if vma.shared != 0 { region_kind::SHARED_FILE } else { region_kind::FILE };
-            region.file = file(vma, scratch, found)?;
+            region.file = file(vma, &snapshot.sources, scratch, found)?;
         } else {
             region.offset = 0;
         }
@@ -168,29 +170,20 @@ fn describe(
 }
 
 /// The index of the file that a region maps; a library's regions stand together.
-fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, Stop> {
-    let recent = found.files.len().saturating_sub(8);
-    let known = found
-        .files
-        .iter()
-        .enumerate()
-        .skip(recent)
-        .find(|(_, file)| file.ino == vma.ino && file.reserved == low(vma.dev));
-    if let Some((index, _)) = known {
-        return Ok(index as u32);
-    }
+fn file(vma: &Vma, sources: &[Source], scratch: &mut Scratch, found: &mut Regions) -> Result<u32, Stop> {
     let full = scratch.blob(vma.name);
     let deleted = objects::is_nameless(vma, scratch);
     let len = full.len() - if deleted { b" (deleted)".len() } else { 0 };
+    let recent = found.files.len().saturating_sub(8);
+    let is_it = |file: &MappedFile| file.ino == vma.ino && full.get(..len) == Some(scratch.blob(file.path));
+    let known = found.files.iter().enumerate().skip(recent).find(|(_, file)| is_it(file));
+    if let Some((index, _)) = known {
+        return Ok(index as u32);
+    }
     let path = if deleted { scratch.copy_bytes(vma.name.off as usize, len)? } else { vma.name };
-    let mut entry = MappedFile {
-        path,
-        dev: vma.dev,
-        ino: vma.ino,
-        deleted: 1,
-        reserved: low(vma.dev),
-        ..MappedFile::default()
-    };
+    let mut entry = MappedFile { path, dev: vma.dev, ino: vma.ino, deleted: 1, ..MappedFile::default() };
+    let spare = sources.iter().position(|source| objects::spare_of(&source.object, vma, scratch));
+    entry.spare = spare.map_or(0, |index| index as u32 + 1);
     if let Ok(stat) = fd::stat_at(fd::AT_FDCWD, scratch.c_str(path), true)
         && stat.ino == vma.ino
         && !deleted
@@ -203,9 +196,4 @@ fn file(vma: &Vma, scratch: &mut Scratch, found: &mut Regions) -> Result<u32, St
     }
     found.files.push(entry).map_err(Failure::Scratch)?;
     Ok((found.files.len() - 1) as u32)
-}
-
-/// Enough of a device number to tell two files of one inode number apart.
-fn low(dev: u64) -> u32 {
-    dev as u32
 }

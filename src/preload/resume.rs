@@ -24,6 +24,7 @@ pub extern "C" fn ckpt_resumed(arrival: &mut Arrival, length: u64, hole: u64, th
     let _ = unsafe { memory::munmap(hole, length) };
     ckpt_released.store(1, Ordering::Release);
     thread::futex_wake(&ckpt_released, u32::MAX >> 1);
+    crate::api::tell_restart();
     // Until all have seen it: the next save takes it back, and would keep one here for good.
     sleep_until(|entered| entered == 0);
 }

@@ -1,5 +1,5 @@
-//! What a child of the target does not get: memory with `MADV_DONTFORK`, the contents of memory with `MADV_WIPEONFORK` (the random state of
-//! some libraries), and that memory is locked. The writer fetches it while the target still stands still.
+//! What a child of the target does not get: memory with `MADV_DONTFORK`, and that memory is locked. The writer fetches it while the target still stands still. The contents of
+//! memory with `MADV_WIPEONFORK`, which a child does not get either, do not belong into an image; its guard pages do.
 //!
 //! Most programs have none of it, and finding that out costs the size of the address space on either side, and a look at the first page of
 //! each region. `/proc/PID/smaps` would tell directly, but takes 8 ms for each GiB. The helper looks, because it is running already: the writer
@@ -104,7 +104,7 @@ impl Special {
         });
         for vma in private_memory(snapshot, scratch).filter(|vma| !absent(vma)) {
             if result.is_ok() && is_wiped(vma, &mut own_pages, &mut its_pages) {
-                result = self.copy(vma, &mut its_pages);
+                result = guards(vma, &mut its_pages);
             }
         }
         own_pages.close();
@@ -177,6 +177,22 @@ fn is_wiped(vma: &Vma, own: &mut PageMap, its: &mut PageMap) -> bool {
         Some(false) => its.has_any(vma.start, vma.end) != Some(false),
         None => vma.flags & region_flag::WIPEONFORK != 0,
     }
+}
+
+/// Makes the guard pages of a region in which nothing else is.
+fn guards(vma: &Vma, pages: &mut PageMap) -> Result<(), Stop> {
+    let (mut at, mut ranges) = (vma.start, [PageRegion::default(); 128]);
+    while at < vma.end {
+        let (count, next) = pages.next(at, vma.end, &mut ranges);
+        for range in ranges.iter().take(count).filter(|range| range.categories & page::GUARD != 0) {
+            // SAFETY: the region is this process's copy, in which nothing is.
+            let guarded =
+                unsafe { memory::madvise(range.start, range.end - range.start, advice::GUARD_INSTALL) };
+            guarded.map_err(|errno| Failure::Ask("madvise", errno))?;
+        }
+        at = next;
+    }
+    Ok(())
 }
 
 /// Maps a region that the child did not get.

@@ -128,6 +128,7 @@ pub mod pr {
     pub const GET_NAME: u32 = 16;
     pub const GET_SECCOMP: u32 = 21;
     pub const CAPBSET_READ: u32 = 23;
+    pub const CAPBSET_DROP: u32 = 24;
     pub const GET_TSC: u32 = 25;
     pub const SET_TSC: u32 = 26;
     pub const GET_SECUREBITS: u32 = 27;
@@ -511,6 +512,8 @@ pub fn swap_in_use() -> Result<u64> {
 /// Capabilities (`man 7 capabilities`) by their numbers.
 pub mod capability {
     #![allow(missing_docs)]
+    pub const SETGID: u32 = 6;
+    pub const SETPCAP: u32 = 8;
     pub const SYS_ADMIN: u32 = 21;
     pub const SYS_RESOURCE: u32 = 24;
     pub const CHECKPOINT_RESTORE: u32 = 40;

@@ -4,6 +4,7 @@ use harness::{Image, Place, Process, Program, User};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Stdio;
 
 const MISSING: i32 = 72;
@@ -84,27 +85,168 @@ fn files_of_the_same_name_take_the_place_of_others() {
 #[test]
 fn a_missing_file_is_named_and_nothing_is_done() {
     each(|place, image| {
-        fs::remove_file(place.file("in")).unwrap();
-        place.write("log", b"before\nlines of somebody else\n");
+        fs::remove_file(place.file("log")).unwrap();
         let (code, said) = image.refused(&["--rollback-files"]);
         assert_eq!(code, MISSING, "{said}");
         let line = format!(
-            "myrestart: descriptor 21, {}: a file of the process is not there; ",
-            place.file("in").display()
+            "myrestart: descriptor 20, {}: a file of the process is not there; ",
+            place.file("log").display()
         );
         assert!(said.starts_with(&line) && said.lines().count() == 1, "{said}");
-        assert_eq!(place.text("log"), "before\nlines of somebody else\n");
-        assert!(!place.names().contains(&"in".into()));
+        assert!(!place.names().contains(&"log".into()));
 
-        assert_eq!(outcome(&place, &image, &["--missing-files=null"]).1, "");
-        assert!(!place.names().contains(&"in".into()), "null makes no file");
-        assert_eq!(outcome(&place, &image, &["--missing-files=create"]).1, "");
-        assert!(place.names().contains(&"in".into()), "create makes one");
-        fs::remove_file(place.file("log")).unwrap();
+        assert_eq!(outcome(&place, &image, &["--missing-files=null"]).1, "def");
+        assert!(!place.names().contains(&"log".into()), "null makes no file");
         assert_eq!(outcome(&place, &image, &["--missing-files=create"]).0, "\0\0\0\0\0\0\0after\n");
         let made = fs::metadata(place.file("log")).unwrap();
         assert_eq!((made.mode() & 0o777, made.uid()), (0o640, place.user.ids().0));
     });
+}
+
+/// As the script of a batch job, which the batch system removes from its spool: bash reads its next command there.
+#[test]
+fn a_small_file_that_was_read_comes_out_of_the_image() {
+    each(|place, image| {
+        let mode = fs::metadata(place.file("in")).unwrap().mode();
+        fs::remove_file(place.file("in")).unwrap();
+        assert_eq!(outcome(&place, &image, &[]), texts("before\nafter\n", "def"));
+        assert!(!place.names().contains(&"in".into()), "a file is made");
+        assert_eq!(outcome(&place, &image, &["--missing-files=create"]).1, "def");
+        assert_eq!(place.text("in"), "abcdef");
+        assert_eq!(fs::metadata(place.file("in")).unwrap().mode(), mode);
+    });
+    // A larger one does not, and an empty one in its place is not what is advised.
+    let place = Place::new(User::ordinary());
+    place.write("in", &vec![b'x'; (1 << 20) + 1]);
+    let mut process = place.start(&Program::victim("fd_changed"));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    fs::remove_file(place.file("in")).unwrap();
+    let (code, said) = image.refused(&[]);
+    assert_eq!(code, MISSING, "{said}");
+    assert!(said.contains("descriptor 21, ") && !said.contains("null") && !said.contains("create"), "{said}");
+}
+
+/// A folder with one of every kind of file, of a process that is gone.
+fn with_all_kinds() -> (Place, Image) {
+    let place = Place::new(User::ordinary());
+    fs::create_dir(place.file("a")).unwrap();
+    place.own(&place.file("a"));
+    let victim = Program::victim("all_paths").env("CKPT_IMAGE", place.file("myckpt"));
+    let mut process = place.start(&victim);
+    process.ready();
+    let image = process.save();
+    process.kill();
+    (place, image)
+}
+
+#[test]
+fn a_file_that_is_read_and_written_must_be_what_it_was() {
+    let append = |place: &Place, name: &str| {
+        fs::OpenOptions::new()
+            .append(true)
+            .open(place.file("a").join(name))
+            .unwrap()
+            .write_all(b"new")
+            .unwrap();
+    };
+    let (place, image) = with_all_kinds();
+    for (name, word) in [("both", "reads and writes"), ("mapped", "had mapped, and writes to")] {
+        let path = place.file("a").join(name);
+        let is_exempt = name == "mapped" && path.starts_with("/dev/shm");
+        let before = fs::read(&path).unwrap();
+        append(&place, name);
+        for options in [&[][..], &["--rollback-files"]] {
+            if !is_exempt {
+                let (code, said) = image.refused(options);
+                assert_eq!(code, CHANGED, "{said}");
+                assert!(said.contains(word) && said.contains("--changed-files=accept"), "{said}");
+                place.write("restart.err", b"");
+            }
+        }
+        assert_eq!(fs::read(&path).unwrap(), [&before[..], b"new"].concat(), "{name} was cut");
+    }
+    // What is only written to or appended to may grow.
+    append(&place, "written");
+    append(&place, "appended");
+    image.restart_with(&["--changed-files=accept", "--rollback-files"]).passes();
+    let text = |name: &str| fs::read_to_string(place.file("a").join(name)).unwrap();
+    assert_eq!(text("written"), "0123456789\nroot::0:0:::/bin/sh\n");
+    assert_eq!(text("appended"), "root::0:0:::/bin/sh\n");
+    // The offset was zero; nothing was cut.
+    assert_eq!(text("both"), "root::0:0:::/bin/sh\n");
+
+    // Another inode with the same contents is another file.
+    let (place, image) = with_all_kinds();
+    let path = place.file("a").join("both");
+    fs::copy(&path, place.file("copy")).unwrap();
+    fs::rename(place.file("copy"), &path).unwrap();
+    place.own(&path);
+    assert_eq!(image.refused(&[]).0, CHANGED);
+}
+
+#[test]
+fn a_folder_can_be_elsewhere() {
+    let (place, image) = with_all_kinds();
+    let (old, new) = (place.file("a"), place.file("elsewhere"));
+    fs::rename(&old, &new).unwrap();
+    let (code, said) = image.refused(&[]);
+    assert_eq!(code, MISSING, "{said}");
+    assert!(said.contains("--map OLD=NEW"), "{said}");
+    place.write("restart.err", b"");
+    assert_eq!(image.refused(&["--map", "/nowhere=/", "--cwd", "no such"]).0, 66);
+    place.write("restart.err", b"");
+    fs::create_dir(place.file("inner")).unwrap();
+    place.own(&place.file("inner"));
+    let map = format!("--map={}={}", old.display(), new.display());
+    let process = image.restart_with(&[&map, "--cwd=inner"]);
+    let cwd = fs::read_link(format!("/proc/{}/cwd", process.pid())).unwrap();
+    assert_eq!(cwd, place.file("inner"));
+    for (number, target) in process.descriptors().into_iter().filter(|(number, _)| *number > 19) {
+        let target = target.trim_end_matches(" (deleted)");
+        let of_folder = number == 25 || number == 27 || Path::new(target).starts_with(&new);
+        assert!(of_folder, "{number}: {target}");
+    }
+    process.passes();
+    let text = fs::read_to_string(new.join("written")).unwrap();
+    assert_eq!(text, "0123456789\nroot::0:0:::/bin/sh\n");
+    assert!(new.join("socket").exists() && !old.exists());
+}
+
+/// What a shell script with `> log` around it does: the lines of the saved program, of others, and of the restarted one stand in order.
+#[test]
+fn output_that_is_shared_with_the_restarter_goes_on_where_that_is() {
+    for (options, expected) in [
+        (&[][..], "ready\nbetween\nPASS\n"),
+        (&["--stdio=own"], "ready\nbetween\nPASS\n"),
+        (&["--stdio=saved"], "ready\nPASS\nen\n"),
+        (&["--rollback-files"], "ready\nPASS\n"),
+    ] {
+        let place = Place::new(User::ordinary());
+        let mut log = fs::File::create(place.file("out")).unwrap();
+        place.own(&place.file("out"));
+        let mut command = place.command_for(&Program::victim("quiet"));
+        command.stdout(log.try_clone().unwrap()).stderr(place.output("err"));
+        let mut process = Process::spawn(&place, command);
+        process.ready();
+        let image = process.save();
+        process.kill();
+        log.write_all(b"between\n").unwrap();
+        place.release_all();
+        let mut command = image.command(options);
+        command.stdout(log.try_clone().unwrap());
+        assert!(command.status().unwrap().success(), "{}", place.text("restart.err"));
+        assert_eq!(place.text("out"), expected, "{options:?}");
+    }
+    // Another file is another matter.
+    let place = Place::new(User::ordinary());
+    let mut process = place.start(&Program::victim("quiet"));
+    process.ready();
+    let image = process.save();
+    process.kill();
+    image.restart().passes();
+    assert_eq!((place.text("out").as_str(), place.text("restart.out").as_str()), ("ready\nPASS\n", ""));
 }
 
 #[test]
@@ -279,7 +421,7 @@ fn output_that_somebody_else_opened_is_the_restarters() {
     place.write("input", b"");
     fs::set_permissions(place.file("input"), PermissionsExt::from_mode(0o600)).unwrap();
     std::os::unix::fs::chown(place.file("input"), Some(0), Some(0)).unwrap();
-    let mut command = place.command_for(&Program::victim("forks"));
+    let mut command = place.command_for(&Program::victim("heap_break"));
     command.stdin(fs::File::open(place.file("input")).unwrap());
     command.stdout(place.output("out")).stderr(place.output("err"));
     let mut process = Process::spawn(&place, command);

@@ -29,6 +29,7 @@ mod process;
 mod programs;
 mod quiet;
 mod refusals;
+mod rights;
 mod servers;
 mod signals;
 mod soak;

@@ -145,7 +145,7 @@ fn an_id_that_cannot_be_had_is_explained() {
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
     let mut command = image.place().command(&tool("unshare"));
     command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
-    let restart = image.command(["--force=proc,owner,user", "--pid=keep"]);
+    let restart = image.command(["--force=proc,owner,user,privileges", "--pid=keep"]);
     command.arg(restart.get_program()).args(restart.get_args());
     command.stdout(image.place().output("restart.out")).stderr(image.place().output("restart.err"));
     let outcome = Process::spawn(image.place(), command).finish();

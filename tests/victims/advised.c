@@ -54,7 +54,10 @@ int main(void)
 
     checkpoint_here();
     for (int i = 0; i < KINDS; i++) {
-        verify(areas[i] + PAGE);
+        if (kinds[i].advice == MADV_WIPEONFORK && was_restarted())
+            verify_zero(areas[i] + PAGE);
+        else
+            verify(areas[i] + PAGE);
         if (had[i])
             check(strstr(flags_at(areas[i]), kinds[i].flag), "%s: %s", kinds[i].name, flags_at(areas[i]));
     }

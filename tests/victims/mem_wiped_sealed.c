@@ -1,5 +1,4 @@
-/* Memory that children get empty, and that nobody may write any more: no child can fetch its contents, and so nobody can write the image behind the
- * program's back. */
+/* Memory that children get empty, and that nobody may write any more: it comes back empty, and as it may be used. */
 #include "pattern.h"
 #include <sys/wait.h>
 
@@ -15,8 +14,9 @@ int main(void)
     int sealed = syscall(SYS_mseal, area, 4 * PAGE, 0) == 0;
 
     checkpoint_here();
-    verify(area);
-    verify(area + 2 * PAGE);
+    void (*look)() = was_restarted() ? verify_zero : verify;
+    look(area);
+    look(area + 2 * PAGE);
     verify_zero(area + PAGE);
     if (sealed)
         check(mprotect(area, PAGE, PROT_READ | PROT_WRITE) == -1 && errno == EPERM, "the seal is gone");

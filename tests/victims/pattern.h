@@ -3,6 +3,14 @@
 #define PATTERN_H
 #include "victim.h"
 
+extern unsigned ckpt_restarts(void) __attribute__((weak));
+
+/* Whether this is a process that was restarted: memory with MADV_WIPEONFORK is wiped then. */
+__attribute__((unused)) static int was_restarted(void)
+{
+    return ckpt_restarts && ckpt_restarts();
+}
+
 /* Younger than the headers of some distributions. */
 #ifndef SYS_mseal
 #define SYS_mseal 462

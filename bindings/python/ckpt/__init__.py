@@ -15,11 +15,12 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
-__all__ = ["NotSaved", "available", "branch", "checkpoint", "restarts", "restarted"]
+__all__ = ["NotSaved", "after_restart", "available", "branch", "checkpoint", "restarts", "restarted"]
 
 
 class NotSaved(RuntimeError):
@@ -65,6 +66,20 @@ def restarts() -> int:
         return 0
     function.restype = ctypes.c_uint
     return int(function())
+
+
+def after_restart(function: Callable[[], object], signum: Optional[int] = None) -> bool:
+    """Has `function` called in the main thread after each restart of this process, as a signal handler of Python is: before the main thread goes on
+    with the next instruction. Seed random generators there: what was drawn before the save is the same in every process from one image. Takes the handler of the
+    signal `signum`, by default SIGRTMIN + 10. Returns whether libckpt.so is loaded, and so whether there can be a restart at all.
+    """
+    number = signal.SIGRTMIN + 10 if signum is None else signum
+    hook = _function("ckpt_after_restart")
+    if hook is None:
+        return False
+    signal.signal(number, lambda *_: function())
+    hook(int(number))
+    return True
 
 
 def branch(

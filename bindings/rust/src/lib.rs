@@ -77,6 +77,25 @@ pub fn restarts() -> u32 {
     function()
 }
 
+/// Has `signal` sent to this process after each restart from now on, before any of its threads goes on; 0: none. Random generators can be seeded anew by whoever takes it. Returns
+/// what was set before: 0, or a signal.
+///
+/// # Errors
+///
+/// [`NotSaved::NotLoaded`]; [`NotSaved::Failed`] when `signal` is none.
+pub fn after_restart(signal: i32) -> Result<i32, NotSaved> {
+    let function = symbol(c"ckpt_after_restart");
+    if function.is_null() {
+        return Err(NotSaved::NotLoaded);
+    }
+    // SAFETY: the function of that name is `int ckpt_after_restart(int)` (ckpt.h).
+    let function = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> c_int>(function) };
+    match function(signal) {
+        -1 => Err(NotSaved::Failed),
+        before => Ok(before),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +105,6 @@ mod tests {
         assert!(!is_loaded());
         assert_eq!(checkpoint(), Err(NotSaved::NotLoaded));
         assert_eq!(restarts(), 0);
+        assert_eq!(after_restart(10), Err(NotSaved::NotLoaded));
     }
 }

@@ -86,7 +86,7 @@ fn each_wrong_entry_is_named() {
         (|p| p.loads[6].p_offset += 2 * PAGE, "outside of the objects' data"),
         (|p| p.loads[6].p_offset = 1 << 63, "outside of the objects' data"),
         // Objects.
-        (|p| p.objects[0].kind = 4, "unknown kind of an object"),
+        (|p| p.objects[0].kind = 5, "unknown kind of an object"),
         (|p| p.objects[0].size = u64::MAX, "size of an object"),
         (|p| p.objects[0].name.off = u32::MAX, "name of an object"),
         (|p| p.objects[1].first_run = 0, "an object's runs are elsewhere"),

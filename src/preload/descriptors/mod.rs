@@ -303,6 +303,7 @@ impl Table<'_> {
             rdev: stat.rdev,
             size: stat.size as u64,
             mtime: Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 },
+            ctime: Time { sec: stat.ctime, frac: stat.ctime_nsec as i64 },
             mode: stat.mode,
             object: NONE,
             peer: NONE,

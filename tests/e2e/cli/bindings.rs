@@ -67,3 +67,28 @@ fn python_knows_whether_it_was_restarted() {
     let output = alone.args(["-c", "import ckpt; print(ckpt.available(), ckpt.restarted)"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "False False\n");
 }
+
+/// What was drawn before the save is the same in every process from one image, and what the kernel draws is not; the hook is the place to seed the rest.
+#[test]
+fn python_seeds_again_after_a_restart() {
+    let ckpt = Ckpt::new(User::Myself);
+    let run = |hook: &str| {
+        let script = format!(
+            "import ckpt, random\n{hook}\nckpt.checkpoint()\nprint(random.getrandbits(64), flush=True)"
+        );
+        let mut command = ckpt.command_as(User::Myself, ["run", "python3", "-c", &script]);
+        let first = command.env("PYTHONPATH", root().join("bindings/python")).output().unwrap();
+        assert!(first.status.success(), "{first:?}");
+        let mut numbers = vec![first.stdout];
+        for _ in 0..2 {
+            numbers.push(ckpt.command_as(User::Myself, ["restart", "myckpt"]).output().unwrap().stdout);
+        }
+        let all = numbers.len();
+        assert!(numbers.iter().all(|number| number.len() > 3), "{numbers:?}");
+        numbers.sort();
+        numbers.dedup();
+        (all, numbers.len())
+    };
+    assert_eq!(run(""), (3, 1), "Python's own generator goes on with the same numbers");
+    assert_eq!(run("assert ckpt.after_restart(random.seed)"), (3, 3));
+}
