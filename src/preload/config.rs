@@ -7,10 +7,12 @@ use crate::report::STANDARD_ERROR;
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicU32, Ordering};
+use image::elf::{PF_W, PT_LOAD, Phdr};
 use image::number::take_decimal;
 use sys::descriptor::{poll_event, poll_now};
 use sys::fd::{self, open_flag};
 use sys::line::Line;
+use sys::memory;
 use sys::signal::{self, sig};
 
 const DEFAULT_SIGNAL: u32 = sig::USR2;
@@ -140,6 +142,30 @@ fn is_secure() -> bool {
         Some(getauxval) => unsafe { getauxval(AT_SECURE) != 0 },
         None => is_secure_by_proc(),
     }
+}
+
+/// A writable segment of the executable, by its number among these: first address, and the one behind the last.
+pub fn writable_segment(number: usize) -> Option<[u64; 2]> {
+    const AT_PHDR: u64 = 3;
+    const AT_PHNUM: u64 = 5;
+    const PT_PHDR: u32 = 6;
+    // SAFETY: the dynamic linker has filled in the slot; getauxval(3) looks into a table.
+    let value = |kind| unsafe { ckpt_getauxval.map_or(0, |getauxval| getauxval(kind)) };
+    let (first, count) = (value(AT_PHDR), value(AT_PHNUM));
+    let headers = (0..count).map_while(|index| {
+        let mut header = [0; size_of::<Phdr>()];
+        // SAFETY: the program's own headers, which nobody unmaps now.
+        let is_there = unsafe { memory::read(first + index * size_of::<Phdr>() as u64, &mut header) };
+        if is_there { image::plain::read::<Phdr>(&header, 0) } else { None }
+    });
+    // Where they say that they are themselves, and where they are.
+    let own = headers.clone().find(|header| header.p_type == PT_PHDR);
+    let base = own.map_or(0, |own| first.wrapping_sub(own.p_vaddr));
+    let mut writable = headers.filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_W != 0);
+    writable.nth(number).map(|header| {
+        let start = base.wrapping_add(header.p_vaddr);
+        [start, start.wrapping_add(header.p_memsz)]
+    })
 }
 
 /// The same of a program without a libc. One that cannot be looked at is left alone.

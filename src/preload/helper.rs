@@ -371,6 +371,7 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
     alike::check(job, report)?;
     children::check(job, report)?;
+    process::check(scratch, report)?;
     let vmas = maps::read(job, scratch, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;

@@ -43,6 +43,7 @@ mod questions;
 mod regions;
 mod report;
 mod resume;
+mod rseq;
 mod scratch;
 mod second;
 mod sink;

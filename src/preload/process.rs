@@ -3,7 +3,8 @@
 use crate::arrival::ckpt_resume;
 use crate::config;
 use crate::helper::{Job, Stop};
-use crate::message::Failure;
+use crate::message::{Failure, Kind};
+use crate::report::Report;
 use crate::scratch::Scratch;
 use crate::thread::known;
 use image::fields;
@@ -43,6 +44,30 @@ impl OwnProcess {
         }
         Ok(Self { itimers, subreaper, has_children })
     }
+}
+
+/// Refuses what a process of this CPU can have that nobody sets again at a restart.
+pub fn check(scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
+    /// Most entries that a table can have (`LDT_ENTRIES`), and bytes of one.
+    const TABLE: usize = 8192 * 8;
+    let table = scratch.room().get_mut(..TABLE).ok_or(crate::scratch::Full)?;
+    let len = known("modify_ldt", sys::thread::local_descriptors(table))?;
+    // The kernel makes a 32-bit number of an error, which is none to us.
+    let entries = table.get(..len).ok_or(Failure::Ask("modify_ldt", sys::Errno::EFAULT))?;
+    // A table whose entries were taken back is still there.
+    if entries.iter().any(|byte| *byte != 0) {
+        report.refuse(Failure::Process(Kind {
+            what: "segments of its own (modify_ldt)",
+            advice: "take them back before the save",
+        }))?;
+    }
+    if known("arch_prctl", sys::thread::untag_mask().map(|mask| !mask))? != 0 {
+        report.refuse(Failure::Process(Kind {
+            what: "tags in its pointers (LAM, ARCH_ENABLE_TAGGED_ADDR)",
+            advice: "start it without them",
+        }))?;
+    }
+    Ok(())
 }
 
 /// What must be asked while the target stands still; [`complete`] adds the rest.

@@ -7,6 +7,7 @@ use crate::scratch::{Full, Scratch};
 use image::format::{Thread, thread_flag};
 use sys::process::{self, Stored, pr};
 use sys::signal::{self, greg};
+use sys::thread::Rseq;
 use sys::{Errno, memory, thread};
 
 /// What the kernel says, or the default where this kernel has no such thing. What it does not tell for another reason cannot be saved.
@@ -26,6 +27,7 @@ pub struct OwnState {
     pub tid_address: u64,
     pdeathsig: u32,
     timerslack: u64,
+    rseq: Rseq,
     /// Its name, padded with NULs.
     pub comm: [u8; 16],
     /// Signals that are pending for it or for the process.
@@ -51,6 +53,7 @@ impl OwnState {
         self.timerslack = u64::from(known(PRCTL, process::prctl_value(pr::GET_TIMERSLACK))?);
         self.pending = known("rt_sigpending", signal::pending())?;
         self.comm = known(PRCTL, process::name())?;
+        self.rseq = crate::rseq::area(self.fs_base, self.tid, self.comm)?;
         Ok(())
     }
 
@@ -62,7 +65,6 @@ impl OwnState {
         let user = &arrival.user;
         let (robust_list, robust_len) = known("get_robust_list", thread::robust_list(self.tid))?;
         let attr = known("sched_getattr", thread::scheduling(self.tid))?;
-        let (rseq, rseq_len) = rseq_area(self.fs_base);
         // The kernel takes whole words only, and knows at most 8192 CPUs.
         let mask = thread::affinity(self.tid, scratch.room().get_mut(..thread::CPU_MASK).ok_or(Full)?);
         let mask_len = known("sched_getaffinity", mask)?;
@@ -77,9 +79,9 @@ impl OwnState {
             tid_address: self.tid_address,
             robust_list,
             robust_len,
-            rseq,
-            rseq_len,
-            rseq_sig: RSEQ_SIGNATURE,
+            rseq: self.rseq.address,
+            rseq_len: self.rseq.len,
+            rseq_sig: self.rseq.signature,
             sigmask: user.sigmask,
             altstack: user.stack_sp,
             altstack_len: user.stack_size,
@@ -116,28 +118,6 @@ pub fn of_musl() -> Option<u64> {
     const GLIBC_NUMBERS: u64 = 0xf_0000_000f;
     let is_glibc = third == fs && fourth & !GLIBC_NUMBERS == 0;
     (own == fs && !is_glibc).then_some(fs)
-}
-
-/// `RSEQ_SIG` of x86-64, the signature that every libc registers with.
-const RSEQ_SIGNATURE: u32 = 0x5305_3053;
-
-unsafe extern "C" {
-    static ckpt_rseq_offset: *const i64;
-    static ckpt_rseq_size: *const u32;
-}
-
-/// The rseq(2) area that glibc registered for a thread, and its length; zeros when there is none.
-fn rseq_area(fs_base: u64) -> (u64, u32) {
-    /// The length of the first version of `struct rseq`, which glibc registers whatever it uses of it.
-    const REGISTERED: u32 = 32;
-    // SAFETY: the dynamic linker filled in the addresses of glibc's constants, or zero.
-    let (offset, size) = unsafe { (ckpt_rseq_offset.as_ref(), ckpt_rseq_size.as_ref()) };
-    match (offset, size) {
-        (Some(&offset), Some(&size)) if size > 0 => {
-            (fs_base.wrapping_add_signed(offset), size.max(REGISTERED))
-        }
-        _ => (0, 0),
-    }
 }
 
 /// The interrupted code's registers in the order of `struct user_regs_struct`, without the last four segments.

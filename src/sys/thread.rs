@@ -29,6 +29,17 @@ pub fn has_shadow_stack() -> bool {
     arch_value(0x5005).is_ok_and(|features| features & 1 != 0)
 }
 
+/// What the kernel leaves of an address: all of it unless the process has tags in its pointers (ARCH_GET_UNTAG_MASK, Linux 6.4).
+pub fn untag_mask() -> Result<u64> {
+    arch_value(0x4001)
+}
+
+/// modify_ldt(2), asking only: copies the local descriptor table of the process; its length in bytes, at most that of `entries`.
+pub fn local_descriptors(entries: &mut [u8]) -> Result<usize> {
+    // SAFETY: function 0 writes at most `entries.len()` bytes.
+    unsafe { sc!(modify_ldt, 0, entries.as_mut_ptr(), entries.len()) }
+}
+
 fn arch_value(code: u32) -> Result<u64> {
     let mut value = 0u64;
     // SAFETY: the codes above store one u64 at the address.
@@ -42,6 +53,27 @@ pub fn robust_list(tid: u32) -> Result<(u64, u64)> {
     // SAFETY: the kernel writes two words.
     unsafe { sc!(get_robust_list, tid, &raw mut head, &raw mut len) }?;
     Ok((head, len))
+}
+
+/// An area of rseq(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rseq {
+    /// Its address; zero when there is none.
+    pub address: u64,
+    /// Its length in bytes.
+    pub len: u32,
+    /// What stands before each abort handler.
+    pub signature: u32,
+}
+
+/// rseq(2) for the caller. Used for the answers only: see the errors.
+///
+/// # Errors
+///
+/// Where the thread has an area: `EINVAL` when it is another one, `EPERM` when it has another signature, `EBUSY` when it is this one.
+pub fn rseq(area: Rseq, flags: u32) -> Result<()> {
+    // SAFETY: the caller registers nothing but what was registered before: of an area, the kernel writes to the first words.
+    unsafe { sc!(rseq, area.address, area.len, flags, area.signature) }.map(drop)
 }
 
 /// sched_getaffinity(2): number of bytes of the mask.

@@ -67,6 +67,40 @@ fn rseq_is_registered_again() {
 }
 
 #[test]
+fn rseq_areas_of_the_program_are_registered_again() {
+    for place in ["static", "thread", "threads", "long"] {
+        survives_as(Program::victim("own_rseq").arg(place));
+    }
+}
+
+#[test]
+fn rseq_areas_that_cannot_be_registered_again_are_refused() {
+    for user in User::each() {
+        for (place, why) in [("mapped", "does not tell where"), ("signature", "signature")] {
+            let mut process = Place::new(user).start(&Program::victim("own_rseq").arg(place));
+            process.ready();
+            let line = process.try_save().err().expect("an image");
+            assert!(line.contains("rseq(2) area") && line.contains(why), "{line}");
+            process.passes_in_spite_of_a_line();
+        }
+    }
+}
+
+#[test]
+fn segments_of_the_program_are_refused_as_long_as_there_are_any() {
+    for user in User::each() {
+        let mut process = Place::new(user).start(&Program::victim("own_segments"));
+        process.ready();
+        let line = process.try_save().err().expect("an image");
+        assert!(line.contains("modify_ldt"), "{line}");
+        process.go();
+        process.ready();
+        process.save();
+        process.passes_in_spite_of_a_line();
+    }
+}
+
+#[test]
 fn libc_and_kernel_agree_about_the_thread() {
     survives("libc_lives");
 }
