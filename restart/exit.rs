@@ -1,63 +1,10 @@
-//! Exit codes, and the one line that explains each.
-//!
-//! A restart that succeeds never exits with one of these: the program that came back has its own exit status. The numbers keep away from
-//! 0 to 63, which programs use, and from 126 to 165, which shells give to commands that they cannot run or that a signal ended.
+//! The one line that explains each failure of `myrestart`. Nothing was restarted then; a restart that succeeds has the exit status of its program.
+
+pub use image::exit::Code;
 
 use core::sync::atomic::{AtomicI32, Ordering};
 use sys::Errno;
 use sys::line::Line;
-
-/// Why `myrestart` gave up. Nothing was restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Code {
-    /// Wrong arguments.
-    Usage = 64,
-    /// The file is not an ELF core file at all: empty, a text, an executable.
-    NotAnImage = 65,
-    /// The image cannot be opened.
-    NoImage = 66,
-    /// A core file, but not of ours, or of another machine.
-    Foreign = 67,
-    /// An image of another version.
-    Version = 68,
-    /// The image is shorter than it says.
-    Truncated = 69,
-    /// A bug in `myrestart`.
-    Internal = 70,
-    /// A checksum does not hold, or a table contradicts itself.
-    Corrupt = 71,
-    /// A file that the process had open or mapped is gone.
-    FileMissing = 72,
-    /// A file that the process had open or mapped is another one now.
-    FileChanged = 73,
-    /// Reading the image failed.
-    Io = 74,
-    /// The CPU lacks a feature that the process was using.
-    Cpu = 75,
-    /// The kernel lacks what the process needs.
-    Kernel = 76,
-    /// The permission is missing: another owner, or a privilege.
-    Permission = 77,
-    /// Not enough memory.
-    Memory = 78,
-    /// A resource limit is in the way.
-    Limit = 79,
-    /// No place in the address space for the restarter beside the process.
-    Layout = 80,
-    /// The image is a directory, a FIFO, a device.
-    NotRegular = 81,
-    /// The image has state that this version cannot restore.
-    Unsupported = 82,
-    /// The process id of the image cannot be had.
-    Pid = 83,
-    /// The executor failed, after the restarter's own memory was gone.
-    Late = 84,
-    /// A system call of the plan failed for another reason.
-    Call = 85,
-    /// Something that the process held is taken: a lock, an address. (86 to 92 are those of `ckpt`.)
-    Busy = 93,
-}
 
 /// The restarter's standard error: another number than 2 when 2 is going to be the process's.
 static STDERR: AtomicI32 = AtomicI32::new(2);

@@ -176,7 +176,8 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
                 0, 1 and 2, where they were files: as saved, or those of myrestart (default: those
                 of myrestart where they are the same file, else as saved)
   --rollback-files
-                cut files that the process only wrote to back to their length at the save
+                cut files that the process only wrote to, but standard error, back to their length
+                at the save
   --pid=new|keep|namespace
                 the process id: a new one (default); that of the saved process, with its threads'
                 ids, here if myrestart has CAP_CHECKPOINT_RESTORE, else in a PID namespace;

@@ -286,6 +286,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// `--rollback-files`: cuts files that were only written to back to their length at the save. No other than those: device and inode must be what they were.
+    /// Not one that was standard error only: others write their messages there, too.
     fn roll_back(&mut self) -> Result<'a, ()> {
         if !self.inputs.roll_back {
             return Ok(());
@@ -297,9 +298,11 @@ impl<'a> Builder<'a, '_> {
                 && file.flags & open_flag::ACCMODE == open_flag::WRONLY
                 && matches!(found.way, Way::Same | Way::Own(_));
             let is_own = matches!(found.way, Way::Own(_));
+            let of_it = |descriptor: &Descriptor| descriptor.file == index && descriptor.number != 2;
             if is_candidate
                 && found.same
                 && found.size > file.size
+                && self.inputs.image.descriptors().iter().any(|descriptor| of_it(&descriptor))
                 && let Some(number) = self.numbers.twin(index)
             {
                 self.must_be(number, found.identity)?;

@@ -1,6 +1,6 @@
 //! The command line. What stands here is what `--help`, the manual page and the completions say.
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,10 +96,13 @@ pub struct Run {
     pub exit_on_signal: Option<u8>,
     /// Restart the image if there is one, else start PROGRAM
     ///
-    /// Makes one line of a batch script do for the first run and for every later one. An image that is damaged or cannot be restarted
-    /// here is an error: PROGRAM is not started afresh then.
-    #[arg(long)]
-    pub resume: bool,
+    /// Makes one line of a batch script do for the first run and for every later one. One line on standard error says what is resumed. An
+    /// image that is damaged or cannot be restarted here is an error: PROGRAM is not started afresh then. So is one of another
+    /// command line; --resume=any restarts it all the same.
+    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "same")]
+    pub resume: Option<Resume>,
+    #[command(flatten)]
+    pub restart: RestartOptions,
     /// Close all descriptors but 0, 1 and 2 first
     ///
     /// Shells, build tools and batch systems may leave pipes open that are none of PROGRAM's business, and that no save can restore.
@@ -113,6 +116,66 @@ pub struct Run {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
+}
+
+/// Which image `ckpt run --resume` restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resume {
+    /// One of the same command line
+    Same,
+    /// Whatever it is
+    Any,
+}
+
+/// What `ckpt run --resume` hands on to `myrestart`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --resume, for the restart (see myrestart(1))")]
+pub struct RestartOptions {
+    /// Cut files that PROGRAM had open for writing back to their length at the save
+    ///
+    /// After a crash, what PROGRAM has written since its last save is written a second time by the restarted one: with this
+    /// option the output is as if there had been no crash.
+    #[arg(long, requires = "resume")]
+    rollback_files: bool,
+    /// Map pages from the image when they are touched; the image must not be altered then
+    #[arg(long, requires = "resume")]
+    lazy: bool,
+    /// Go on where a mismatch with this machine can be survived
+    #[arg(long, requires = "resume")]
+    force: bool,
+    /// The process id: new, keep, namespace
+    #[arg(long, requires = "resume", value_name = "ID")]
+    pid: Option<OsString>,
+    /// Let a descriptor be another file
+    #[arg(long, requires = "resume", value_name = "N=PATH")]
+    fd: Vec<OsString>,
+    /// When a file is not there: refuse, create, null
+    #[arg(long, requires = "resume", value_name = "HOW")]
+    missing_files: Option<OsString>,
+    /// Any other option of myrestart, repeatable: --restart-option=--jobs=1
+    #[arg(long, requires = "resume", value_name = "OPTION", allow_hyphen_values = true)]
+    restart_option: Vec<OsString>,
+}
+
+impl RestartOptions {
+    /// As myrestart takes them.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let flags =
+            [("--rollback-files", self.rollback_files), ("--lazy", self.lazy), ("--force", self.force)];
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| OsString::from(name));
+        let with = |name: &str, value: &OsString| {
+            let mut option = OsString::from(name);
+            option.push("=");
+            option.push(value);
+            option
+        };
+        flags
+            .chain(self.pid.iter().map(|value| with("--pid", value)))
+            .chain(self.missing_files.iter().map(|value| with("--missing-files", value)))
+            .chain(self.fd.iter().map(|value| with("--fd", value)))
+            .chain(self.restart_option.iter().cloned())
+            .collect()
+    }
 }
 
 /// Save a running program, and say how it went

@@ -1,76 +1,10 @@
-//! Exit codes, and the one line that explains each failure.
-//!
-//! The numbers are an interface: scripts rely on them, tests compare them by value, and the manual page is made from [`TABLE`]. 64 to 85 and 93 mean what
-//! they mean for `myrestart`.
+//! The one line that explains each failure.
+
+pub use image::exit::Code;
 
 use nix::errno::Errno;
 use std::fmt;
 use std::path::Path;
-
-macro_rules! codes {
-    ($($(#[doc = $text:literal])+ $name:ident = $number:literal,)*) => {
-        /// Class of an outcome.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Code { $($(#[doc = $text])+ $name = $number,)* }
-
-        /// Every code with what it means, by number.
-        pub const TABLE: &[(u8, &str)] = &[$(($number, concat!($($text),+).trim_ascii()),)*];
-    };
-}
-
-codes! {
-    /// It was done; the answer is yes.
-    Done = 0,
-    /// The answer is no: the images differ, a save would be refused, something that ckpt needs is missing here.
-    No = 1,
-    /// Wrong arguments.
-    Usage = 64,
-    /// The file is not an ELF core file at all: empty, a text, an executable.
-    NotAnImage = 65,
-    /// The image, or another file, cannot be opened.
-    NoImage = 66,
-    /// A core file, but not of ckpt, or of another machine.
-    Foreign = 67,
-    /// An image of another version.
-    Version = 68,
-    /// The image is cut short.
-    Truncated = 69,
-    /// A bug in ckpt.
-    Internal = 70,
-    /// The image is damaged: a checksum is wrong, a table contradicts itself, or the file goes on behind it.
-    Corrupt = 71,
-    /// The image has nothing of that name.
-    Missing = 72,
-    /// Reading or writing failed.
-    Io = 74,
-    /// The kernel lacks what is needed.
-    Kernel = 76,
-    /// The permission is missing.
-    Permission = 77,
-    /// The image is a directory, a FIFO, a device.
-    NotRegular = 81,
-    /// The image needs something that this version does not know.
-    Unsupported = 82,
-    /// A tool is missing: libckpt.so, myrestart, gdb.
-    NoTool = 86,
-    /// There is no such process, or more than one of that name.
-    NoProcess = 87,
-    /// The process runs without libckpt.so, or does not catch the signal.
-    NotTarget = 88,
-    /// The save was refused: something in the process could not be restored.
-    Refused = 89,
-    /// The save failed: a system call did. The previous image is as it was.
-    Failed = 90,
-    /// The process, or the writer of its image, ended during the save.
-    Died = 91,
-    /// No answer in time.
-    Timeout = 92,
-    /// The command cannot be executed (`ckpt run`).
-    CannotRun = 126,
-    /// The command is not found (`ckpt run`).
-    NotFound = 127,
-}
 
 /// Why a command gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,12 +64,6 @@ fn reason(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_told_apart_and_in_order() {
-        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0), "{TABLE:?}");
-        assert!(TABLE.iter().all(|(_, text)| text.ends_with('.')), "{TABLE:?}");
-    }
 
     #[test]
     fn a_missing_permission_has_its_own_code() {

@@ -79,7 +79,7 @@ fn run() -> Code {
 fn dispatch(cli: &Cli, out: &mut output::Output) -> exit::Result<Code> {
     let done = |()| Code::Done;
     match &cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, cli.quiet),
         Command::Save(args) => save::save(args, cli.quiet, out).map(done),
         Command::Check(args) => save::check(args, cli.quiet, out),
         Command::Doctor(args) => doctor::run(args, cli.quiet, out),

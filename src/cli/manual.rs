@@ -1,11 +1,12 @@
 //! The manual pages and completions, made from the command line's definition.
 
 use crate::args::{Cli, Completions, Manual};
-use crate::exit::{Code, Failure, Result, TABLE};
+use crate::exit::{Code, Failure, Result};
 use crate::output::{self, Output};
 use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use image::exit::TABLE;
 use std::fs;
 use std::io::{self, Write};
 

@@ -1,15 +1,16 @@
 //! `ckpt run`: a program with libckpt.so preloaded.
 
-use crate::args::Run;
+use crate::args::{Resume, Run};
 use crate::exit::{Code, Failure, Result};
 use crate::opened::Opened;
 use crate::restart::{c_string, cannot_run};
-use crate::text::shown;
+use crate::text::{shown, shown_bytes};
 use crate::{program, signal, supervisor, tools};
 use nix::errno::Errno;
 use nix::unistd::execve;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ pub struct Exec {
 }
 
 /// Runs it. Comes back only if it cannot be run.
-pub fn run(args: &Run) -> Result<Code> {
+pub fn run(args: &Run, quiet: bool) -> Result<Code> {
     let supervised = args.every.is_some()
         || args.on_term
         || args.exit_after_save.is_some()
@@ -33,9 +34,9 @@ pub fn run(args: &Run) -> Result<Code> {
         || args.remove_when_done;
     let image = image_name(args)?;
     // The one file that the image is; what needs it says so if there is none.
-    let file = if args.resume || args.remove_when_done { Some(constant(&image)?) } else { None };
-    let exec = match file.as_deref().filter(|_| args.resume) {
-        Some(file) if exists(file)? => restart(args, file)?,
+    let file = if args.resume.is_some() || args.remove_when_done { Some(constant(&image)?) } else { None };
+    let exec = match file.as_deref().filter(|_| args.resume.is_some()) {
+        Some(file) if exists(file)? => restart(args, file, quiet)?,
         _ => start(args, &image)?,
     };
     if args.close_fds {
@@ -99,6 +100,7 @@ fn start(args: &Run, image: &Image) -> Result<Exec> {
     }
     env.retain(|(key, _)| key != "CKPT_IMAGE_OF");
     let image = env.iter().find(|(key, _)| key == "CKPT_IMAGE").map(|(_, value)| value.clone());
+    set(&mut env, "CKPT_COMMAND", OsString::from_vec(record(&args.program)));
     if let Some(number) = args.signal {
         set(&mut env, "CKPT_SIGNAL", number.to_string().into());
     }
@@ -122,22 +124,101 @@ fn configured_signal() -> Option<u32> {
 }
 
 /// The restart of an image.
-fn restart(args: &Run, image: &Path) -> Result<Exec> {
+fn restart(args: &Run, image: &Path, quiet: bool) -> Result<Exec> {
     let opened = Opened::new(image)?;
-    let saved_signal = opened.image()?.process().signal;
+    let parsed = opened.image()?;
+    let saved_signal = parsed.process().signal;
+    let of = image_command(&parsed);
+    if args.resume != Some(Resume::Any) && !is_of(&parsed, &args.program) {
+        let text = format!(
+            "{}: is an image of {}, not of {}; name another one with --image, or restart this one with --resume=any",
+            shown(image),
+            shown_bytes(&of),
+            shown_bytes(&record(&args.program))
+        );
+        return Err(Failure::new(Code::OtherCommand, text));
+    }
+    if !quiet {
+        let process = parsed.process();
+        let saved = crate::time::local(&crate::show::saved(process.realtime));
+        let of = shown_bytes(&of);
+        let _ = writeln!(
+            std::io::stderr(),
+            "ckpt: {}: goes on with {of}, saved {saved}, save number {}",
+            shown(image),
+            process.generation
+        );
+    }
     let entry = |(name, value): (OsString, OsString)| {
         c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
     };
     Ok(Exec {
         file: tools::restarter()?,
-        args: [OsStr::new("myrestart"), image.as_os_str()]
+        args: [OsString::from("myrestart")]
             .into_iter()
-            .map(c_string)
+            .chain(args.restart.arguments())
+            .chain([image.into()])
+            .map(|arg| c_string(&arg))
             .collect::<Result<_>>()?,
         env: std::env::vars_os().map(entry).collect::<Result<_>>()?,
         image: None,
         signal: args.signal.unwrap_or(saved_signal),
     })
+}
+
+/// A command line as a shell takes it, for `CKPT_COMMAND`: what tells one program from another when an image is resumed. A long one ends in a sum.
+fn record(words: &[OsString]) -> Vec<u8> {
+    const LONGEST: usize = 1900;
+    let quoted = words.iter().map(|word| {
+        let word = word.as_bytes();
+        if !word.is_empty()
+            && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(byte))
+        {
+            return word.to_vec();
+        }
+        [b"'", &word.split(|byte| *byte == b'\'').collect::<Vec<_>>().join(&br"'\''"[..])[..], b"'"].concat()
+    });
+    let mut line = quoted.collect::<Vec<_>>().join(&b' ');
+    if line.len() > LONGEST {
+        let (first, second) = line.split_at(line.len() / 2);
+        let sum = [first, second].map(image::crc::crc32c);
+        let end = format!("... ({} bytes, {:08x}{:08x})", line.len(), sum[0], sum[1]);
+        line.truncate(LONGEST);
+        line.extend(end.bytes());
+    }
+    line
+}
+
+/// The command line that an image is of.
+fn image_command(image: &image::read::Image<'_>) -> Vec<u8> {
+    match image.bytes(image.process().command) {
+        b"" => record(&arguments(image)),
+        line => line.to_vec(),
+    }
+}
+
+/// The arguments of the process in an image.
+fn arguments(image: &image::read::Image<'_>) -> Vec<OsString> {
+    let bytes = image.bytes(image.process().cmdline);
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    bytes.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).into()).collect()
+}
+
+/// Whether an image is of a command line. One that `ckpt run` has not started tells its arguments only: those of a script begin with its interpreter.
+fn is_of(image: &image::read::Image<'_>, command: &[OsString]) -> bool {
+    match image.bytes(image.process().command) {
+        b"" => {
+            let arguments = arguments(image);
+            let skipped = arguments.len().saturating_sub(command.len());
+            let name = |word: Option<&OsString>| {
+                word.map(|word| word.as_bytes().rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec))
+            };
+            arguments.get(skipped..).is_some_and(|own| {
+                own.get(1..) == command.get(1..) && name(own.first()) == name(command.first())
+            })
+        }
+        line => line == record(command),
+    }
 }
 
 /// What `CKPT_IMAGE` is to be.
@@ -156,7 +237,7 @@ fn image_name(args: &Run) -> Result<Image> {
         Some(name) if is_command(name.as_os_str()) => Ok(Image::Given(name.clone().into())),
         Some(name) => absolute(name),
         // Whoever resumes must find the file where the program puts it.
-        None if args.resume || args.remove_when_done => {
+        None if args.resume.is_some() || args.remove_when_done => {
             match std::env::var_os("CKPT_IMAGE").filter(|name| !name.is_empty()) {
                 Some(name) if is_command(&name) => Ok(Image::Given(name)),
                 Some(name) => absolute(Path::new(&name)),
@@ -220,6 +301,18 @@ fn unexpanded(name: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_lines_are_told_apart() {
+        let record = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            String::from_utf8(super::record(&words)).unwrap()
+        };
+        assert_eq!(record(&["./job", "-n", "3"]), "./job -n 3");
+        assert_eq!(record(&["a b", "", "it's"]), r"'a b' '' 'it'\''s'");
+        let long = |end: &str| record(&["x", &"y".repeat(5000), end]);
+        assert!(long("1") != long("2") && long("1").len() < 2000);
+    }
 
     #[test]
     fn only_a_constant_name_can_be_resumed() {

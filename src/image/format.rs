@@ -338,8 +338,10 @@ plain! {
         pub groups: Blob,
         /// `/proc/self/attr/current`: the label of a security module; empty when there is none.
         pub label: Blob,
+        /// The command line that `ckpt run` was given, as a shell takes it; empty for a program that was started otherwise.
+        pub command: Blob,
         /// Room to grow; zero.
-        pub reserved: [u64; 21],
+        pub reserved: [u64; 20],
     }
 }
 

@@ -15,6 +15,7 @@ pub mod details;
 pub mod elf;
 pub mod error;
 pub mod evidence;
+pub mod exit;
 pub mod fdinfo;
 pub mod fields;
 pub mod format;

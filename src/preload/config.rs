@@ -19,6 +19,9 @@ const DEFAULT_SIGNAL: u32 = sig::USR2;
 /// Longest image name, with its NUL: `PATH_MAX`.
 pub const PATH_MAX: usize = 4096;
 
+/// Longest command line that `ckpt run` hands on.
+const COMMAND: usize = 2048;
+
 /// What the environment said at start.
 pub struct Config {
     /// `CKPT_IMAGE` as it was given; empty for the default.
@@ -28,6 +31,9 @@ pub struct Config {
     pub signal: u32,
     /// Write before the program goes on.
     pub foreground: bool,
+    /// `CKPT_COMMAND`, which goes into the image.
+    command: [u8; COMMAND],
+    command_len: usize,
     /// Save a program that has children, without them.
     pub ignores_children: bool,
 }
@@ -54,6 +60,8 @@ static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     image_len: 0,
     signal: DEFAULT_SIGNAL,
     foreground: false,
+    command: [0; COMMAND],
+    command_len: 0,
     ignores_children: false,
 }));
 
@@ -64,6 +72,11 @@ impl Config {
             Some(name) if !name.is_empty() => name,
             _ => b"myckpt",
         }
+    }
+
+    /// The command line that `ckpt run` was given, or nothing.
+    pub fn command(&self) -> &[u8] {
+        self.command.get(..self.command_len).unwrap_or_default()
     }
 }
 
@@ -207,6 +220,8 @@ impl Config {
                 b"1" => self.foreground = true,
                 _ => bad(b"CKPT_FOREGROUND", value, "0 or 1"),
             }
+        } else if let Some(line) = variable.strip_prefix(b"COMMAND=") {
+            self.command_len = image::plain::copy(&mut self.command, line);
         } else if let Some(value) = variable.strip_prefix(b"CHILDREN=") {
             match value {
                 b"" | b"refuse" => self.ignores_children = false,

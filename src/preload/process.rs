@@ -121,6 +121,7 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
         .map_err(|errno| Failure::Proc("/proc/self/exe", errno))?
         .len();
     process.exe = scratch.keep(len)?;
+    process.command = scratch.bytes(config::get().command())?;
     process.cmdline = file(b"/proc/self/cmdline\0", "/proc/self/cmdline", scratch)?;
     process.kernel = kernel(scratch)?;
     for (resource, limit) in process.limits.iter_mut().enumerate() {

@@ -81,7 +81,8 @@ fn what_cannot_be_restored_is_refused_by_name() {
         let mut tried = 0;
         for user in User::each() {
             let place = Place::new(user);
-            let mut process = place.start(&Program::victim("fd_refused").arg(kind));
+            let mut process =
+                place.start(&Program::victim("fd_refused").arg(kind).env("CKPT_CHILDREN", "ignore"));
             process.until("\"ready\" or \"skip\"", |process| {
                 place.text("out").ends_with('\n') || process.ended().is_some()
             });

@@ -98,23 +98,54 @@ fn directory_that_is_not_writable() {
     );
 }
 
+/// The victim on a file system of 32 MiB, in a mount namespace of its own: the first image fits, the second does not.
+fn on_a_small_file_system(place: &Place, foreground: u8, redirection: &str) -> Process {
+    let victim = Program::victim("save_fails");
+    let library = place.artifact(harness::Artifact::Library);
+    let script = format!(
+        "mkdir small && mount -t tmpfs -o size=32m,mode=777 none small && cd small && \
+         export CKPT_FOREGROUND={foreground} LD_PRELOAD={}; exec {} memory {redirection}",
+        library.display(),
+        place.cwd().join(place.executable(&victim)).display()
+    );
+    let mut unshare = Program::tool("unshare").without_preload().arg("--mount");
+    if place.user == User::ordinary() {
+        unshare = unshare.args(["--user", "--map-root-user"]);
+    }
+    place.start(&unshare.args(["sh", "-c", &script]))
+}
+
 #[test]
 fn full_file_system() {
     for user in User::each() {
-        let place = Place::new(user);
-        let victim = Program::victim("save_fails");
-        let library = place.artifact(harness::Artifact::Library);
-        // A file system of 32 MiB, in a mount namespace of its own: the first image fits, the second does not.
-        let script = format!(
-            "mkdir small && mount -t tmpfs -o size=32m,mode=777 none small && cd small && \
-             LD_PRELOAD={} exec {} memory",
-            library.display(),
-            place.cwd().join(place.executable(&victim)).display()
-        );
-        let mut unshare = Program::tool("unshare").without_preload().arg("--mount");
-        if user == User::ordinary() {
-            unshare = unshare.args(["--user", "--map-root-user"]);
+        refused(on_a_small_file_system(&Place::new(user), 0, ""), "", "ENOSPC");
+    }
+}
+
+/// The image that is given up has filled the file system that the message goes to.
+#[test]
+fn a_message_to_a_file_on_the_full_file_system_arrives() {
+    for user in User::each() {
+        for foreground in [0, 1] {
+            let mut process = on_a_small_file_system(&Place::new(user), foreground, "2> messages");
+            process.ready();
+            let cwd = format!("/proc/{}/cwd", process.pid());
+            process.image = format!("{cwd}/myckpt").into();
+            process.save();
+            process.go();
+            process.ready();
+            process.send(process.signal);
+            process.until("the message", |_| {
+                fs::read_to_string(format!("{cwd}/messages")).is_ok_and(|text| {
+                    text.starts_with("ckpt: not saved: writing the image: ENOSPC")
+                        && text.lines().count() == 1
+                })
+            });
+            assert!(
+                !fs::read_dir(&cwd)
+                    .unwrap()
+                    .any(|entry| { entry.unwrap().file_name().to_string_lossy().ends_with(".tmp") })
+            );
         }
-        refused(place.start(&unshare.args(["sh", "-c", &script])), "", "ENOSPC");
     }
 }

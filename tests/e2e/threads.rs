@@ -127,7 +127,7 @@ fn a_thread_in_a_vfork_is_named_until_its_child_ends() {
 fn a_thread_of_musl_that_starts_a_program_stops_when_the_program_has_begun() {
     for user in User::each() {
         let place = Place::new(user);
-        let mut process = place.start(&Program::victim("spawn_musl"));
+        let mut process = place.start(&Program::victim("spawn_musl").env("CKPT_CHILDREN", "ignore"));
         process.ready();
         let (leader, gate) = (format!("/proc/{0}/task/{0}/stat", process.pid()), place.file("gate"));
         let opener = thread::spawn(move || {

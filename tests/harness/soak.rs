@@ -101,7 +101,8 @@ impl Subject {
         if let Some(value) = std::env::var_os("CKPT_FOREGROUND") {
             program = program.env("CKPT_FOREGROUND", value);
         }
-        let mut process = place.start(&program);
+        // Some are between fork(2) and wait(2), and know that a child may be gone after a restart.
+        let mut process = place.start(&program.env("CKPT_CHILDREN", "ignore"));
         process.ready();
         Self { name, process: Some(process), pairs: 0 }
     }

@@ -8,7 +8,7 @@ mod threads;
 
 pub use fds::{Fd, fds};
 pub use maps::{Map, map, maps};
-pub use summary::{Summary, summary};
+pub use summary::{Summary, saved, summary};
 
 use crate::args::Show;
 use crate::exit::Result;

@@ -139,7 +139,7 @@ pub fn summary(opened: &Opened, image: &Image<'_>) -> Summary {
 }
 
 /// The time of a save in UTC.
-fn saved(at: Time) -> String {
+pub fn saved(at: Time) -> String {
     let time = jiff::Timestamp::new(at.sec, i32::try_from(at.frac).unwrap_or(0));
     time.map(|time| format!("{time:.3}")).unwrap_or_default()
 }

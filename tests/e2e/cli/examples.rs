@@ -44,7 +44,9 @@ fn start(ckpt: &Ckpt, words: &[String], out: &str) -> Process {
 
 /// What 30 steps of the work write when nobody disturbs them.
 fn check_work(ckpt: &Ckpt) {
-    assert_eq!(ckpt.place.text("err"), "");
+    let messages = ckpt.place.text("err");
+    let unexpected: Vec<_> = messages.lines().filter(|line| !line.contains(": goes on with ")).collect();
+    assert!(unexpected.is_empty(), "{messages}");
     let progress = ckpt.place.text("progress");
     let undisturbed = harness::Place::new(ckpt.place.user);
     let mut command = undisturbed.command(&tool("python3"));

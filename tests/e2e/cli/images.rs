@@ -289,8 +289,8 @@ fn extract_gives_files_and_regions_back() {
     let name = ckpt.place.artifact(harness::Artifact::Library);
     let holds = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
     assert!(holds(&stack.stdout, format!("LD_PRELOAD={}", name.display()).as_bytes()));
-    assert_eq!(ckpt.say(["extract", "myckpt", "--region", "0x10", "-o", "x"]).code, 72);
-    assert_eq!(ckpt.say(["extract", "myckpt", "--file", "/no/such", "-o", "x"]).code, 72);
+    assert_eq!(ckpt.say(["extract", "myckpt", "--region", "0x10", "-o", "x"]).code, 94);
+    assert_eq!(ckpt.say(["extract", "myckpt", "--file", "/no/such", "-o", "x"]).code, 94);
     assert_eq!(ckpt.say(["extract", "myckpt", "-o", "x"]).code, 64);
 }
 

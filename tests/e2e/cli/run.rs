@@ -214,6 +214,7 @@ fn one_line_starts_goes_on_and_ends() {
     let ckpt = Ckpt::new(User::ordinary());
     // Periodic saves do not end it.
     let options = ["--exit-on-signal", "85", "--every", "50ms", "--resume"];
+    let mut expected = String::new();
     for seen in [15, 30, 45] {
         let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
         process.until("numbers", |this| {
@@ -221,10 +222,11 @@ fn one_line_starts_goes_on_and_ends() {
         });
         process.send(Signal::SIGUSR2);
         let outcome = process.finish();
-        assert_eq!((outcome.code(), outcome.messages.as_str()), (85, ""));
+        assert_eq!((outcome.code(), outcome.messages.as_str()), (85, expected.as_str()));
+        expected += &goes_on(&ckpt);
     }
     let outcome = resumed(&ckpt, &options).finish();
-    assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
+    assert_eq!((outcome.code(), outcome.messages.as_str()), (3, expected.as_str()));
     assert_eq!(ckpt.place.text("out"), all_numbers());
 }
 
@@ -235,12 +237,26 @@ fn a_periodic_save_ends_the_program_if_asked_to() {
     let mut outcome = ckpt.start(counter(&options)).finish();
     let mut runs = 1;
     while outcome.code() == 85 {
-        outcome = resumed(&ckpt, &options).finish();
+        outcome = resumed(&ckpt, &[&options[..], &["--quiet"]].concat()).finish();
         runs += 1;
     }
     assert_eq!((outcome.code(), outcome.messages.as_str()), (3, ""));
     assert_eq!(ckpt.place.text("out"), all_numbers());
     assert!(runs > 2, "{runs}");
+}
+
+/// What `ckpt run --resume` says of the image that is there.
+fn goes_on(ckpt: &Ckpt) -> String {
+    let image = &ckpt.json(["show", "--json", "image"])["summary"];
+    let shown = ckpt.shows(["show", "image"]);
+    let saved =
+        shown.lines().find_map(|line| line.strip_prefix("saved       ")?.split(", by").next()).unwrap();
+    format!(
+        "ckpt: {}: goes on with python3 -uc '{}', saved {saved}, save number {}\n",
+        ckpt.place.file("image").display(),
+        COUNTER[2].replace('\n', "\\012"),
+        image["generation"]
+    )
 }
 
 /// The same line again; the program's output goes on in the file that it had open.
@@ -254,11 +270,21 @@ fn resumed(ckpt: &Ckpt, options: &[&str]) -> Process {
 fn an_image_is_removed_with_the_work_done() {
     let ckpt = Ckpt::new(User::ordinary());
     let line = |code: &str| {
-        ["--image", "image", "--resume", "--remove-when-done", "--every", "50ms", "python3", "-c"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([format!("import sys, time; time.sleep(0.3); sys.exit({code})")])
-            .collect::<Vec<_>>()
+        [
+            "--image",
+            "image",
+            "--resume=any",
+            "--quiet",
+            "--remove-when-done",
+            "--every",
+            "50ms",
+            "python3",
+            "-c",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([format!("import sys, time; time.sleep(0.3); sys.exit({code})")])
+        .collect::<Vec<_>>()
     };
     assert_eq!(ckpt.start(line("4")).finish().code(), 4);
     assert!(ckpt.place.file("image").exists(), "the work was not done");
@@ -303,6 +329,135 @@ fn a_damaged_image_is_not_started_afresh() {
     assert_eq!(outcome.output, b"");
     let said = ckpt.say(["run", "--resume", "--image", "image.%p", "true"]);
     assert_eq!(said.code, 64, "{said:?}");
+}
+
+#[test]
+fn another_command_line_is_not_resumed() {
+    let ckpt = Ckpt::new(User::ordinary());
+    ckpt.place
+        .write("script", b"#!/usr/bin/python3 -u\nimport sys, time\nprint(sys.argv[1:])\ntime.sleep(1000)\n");
+    let path = ckpt.place.file("script");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let saved = |line: &[&str]| {
+        let mut process = ckpt.start([&["--image", "image"], line].concat());
+        process.until("its arguments", |this| this.place.text("out").ends_with("]\n"));
+        ckpt.shows(["save", "--stop", &process.pid().to_string()]);
+        process.until("its end", |this| this.ended().is_some());
+    };
+    let refusal = |line: &[&str], of: &str, not_of: &str| {
+        let said = ckpt.say([&["run", "--resume", "--image", "image"], line].concat());
+        let path = ckpt.place.file("image").display().to_string();
+        let expected = format!(
+            "ckpt: {path}: is an image of {of}, not of {not_of}; name another one with --image, or restart this one with --resume=any\n"
+        );
+        assert_eq!((said.code, said.err), (95, expected));
+    };
+    let runs = |option: &str, line: &[&str], of: &str| {
+        let mut process = ckpt.start([&[option, "--image", "image"], line].concat());
+        process.until("the restarted program", |this| {
+            this.proc("wchan").contains("nanosleep") && this.proc("comm") != "ckpt\n"
+        });
+        let messages = ckpt.place.text("err");
+        assert!(messages.contains(&format!(": goes on with {of}, saved ")), "{messages}");
+        process.kill();
+    };
+    saved(&["./script", "1", "a b"]);
+    refusal(&["./script", "2", "a b"], "./script 1 'a b'", "./script 2 'a b'");
+    refusal(&["sleep", "7"], "./script 1 'a b'", "sleep 7");
+    runs("--resume", &["./script", "1", "a b"], "./script 1 'a b'");
+    runs("--resume=any", &["sleep", "7"], "./script 1 'a b'");
+    // What the program becomes does not matter.
+    saved(&["env", "X=1", "sh", "-c", "exec ./script other"]);
+    runs(
+        "--resume",
+        &["env", "X=1", "sh", "-c", "exec ./script other"],
+        "env X=1 sh -c 'exec ./script other'",
+    );
+    // Of a program that was started in another way, the kernel knows the arguments.
+    fs::remove_file(ckpt.place.file("image")).unwrap();
+    let mut process =
+        ckpt.place.start(&harness::Program::at("./script".into()).arg("3").env("CKPT_IMAGE", "image"));
+    process.until("its arguments", |this| this.place.text("out").ends_with("['3']\n"));
+    process.save();
+    process.kill();
+    refusal(&["./script", "4"], "/usr/bin/python3 -u ./script 3", "./script 4");
+    runs("--resume", &["./script", "3"], "/usr/bin/python3 -u ./script 3");
+}
+
+/// The line of the quick start, cut off again and again at any moment.
+#[test]
+fn output_after_a_crash_is_as_if_there_had_been_none() {
+    let ckpt = Ckpt::new(User::ordinary());
+    let text = fs::read_to_string(harness::root().join("docs/quick-start.md")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("$ build/ckpt run --resume ")).unwrap();
+    let (options, _) = line.split_once(" -- ").unwrap();
+    let options = options.replace("10m", "30ms").replace("job.ckpt", "image");
+    let mut crashes = 0;
+    loop {
+        // As `>> job.out` of a shell opens it.
+        let out = fs::File::options().create(true).append(true).open(ckpt.place.file("out")).unwrap();
+        ckpt.place.own(&ckpt.place.file("out"));
+        let mut command = ckpt.command_as(ckpt.place.user, ["run", "--resume"]);
+        command.args(options.split(' ')).arg("--").args(COUNTER);
+        command.stdout(out).stderr(ckpt.place.output("err"));
+        let mut process = Process::spawn(&ckpt.place, command);
+        let seen = ckpt.place.text("out").len();
+        let mut end = None;
+        let crash = wait(|| {
+            end = process.ended();
+            // Not before there is an image, or all begins anew.
+            let goes_on = ckpt.place.text("out").len() > seen + 20 && ckpt.place.file("image").exists();
+            (end.is_some() || goes_on).then_some(())
+        });
+        assert!(crash.is_some(), "{}", process.report());
+        if let Some(status) = end {
+            assert_eq!(status.code(), Some(3), "{}", ckpt.place.text("err"));
+            break;
+        }
+        let children = process.proc(&format!("task/{}/children", process.pid()));
+        let _ = kill(Pid::from_raw(process.pid()), Signal::SIGKILL);
+        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+            wait(|| {
+                let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+                stat.rsplit(") ")
+                    .next()
+                    .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+                    .then_some(())
+            });
+        }
+        process.until("its end", |this| this.ended().is_some());
+        crashes += 1;
+    }
+    assert!(crashes >= 3, "{crashes}");
+    assert_eq!(ckpt.place.text("out"), all_numbers());
+}
+
+#[test]
+fn options_of_the_restart_are_handed_on() {
+    let ckpt = Ckpt::new(User::ordinary());
+    ckpt.place.write("numbers", b"1 2 3");
+    let script =
+        "import time; f = open('numbers'); print('ready', flush=True); time.sleep(0.2); print(f.read())";
+    let mut process = ckpt.start(["--image", "image", "python3", "-c", script]);
+    process.ready();
+    ckpt.shows(["save", "--stop", &process.pid().to_string()]);
+    process.until("its end", |this| this.ended().is_some());
+    fs::remove_file(ckpt.place.file("numbers")).unwrap();
+    ckpt.place.write("others", b"4 5 6");
+    let line = |options: &[&str]| {
+        let options =
+            [&["--quiet", "--resume", "--image", "image"], options, &["python3", "-c", script]].concat();
+        ckpt.start(options).finish()
+    };
+    assert_eq!(line(&[]).code(), 72);
+    let outcome = line(&["--fd", "3=others", "--lazy", "--pid=new", "--force", "--restart-option=--jobs=1"]);
+    // The line of the first one.
+    assert_eq!((outcome.code(), outcome.messages.lines().count()), (0, 1), "{}", outcome.messages);
+    assert!(ckpt.place.text("out").ends_with("4 5 6\n"), "{}", ckpt.place.text("out"));
+    assert_eq!(line(&["--restart-option=--nonsense"]).code(), 64);
+    let said = ckpt.say(["run", "--rollback-files", "true"]);
+    assert!(said.code == 64 && said.err.contains("--resume"), "{said:?}");
 }
 
 #[test]
