@@ -140,9 +140,9 @@ pub struct RestartOptions {
     /// Map pages from the image when they are touched; the image must not be altered then
     #[arg(long, requires = "resume")]
     lazy: bool,
-    /// Go on where a mismatch with this machine can be survived
-    #[arg(long, requires = "resume")]
-    force: bool,
+    /// Do not look at these before the restart
+    #[arg(long, requires = "resume", value_name = "WHAT", require_equals = true)]
+    force: Vec<OsString>,
     /// The process id: new, keep, namespace
     #[arg(long, requires = "resume", value_name = "ID")]
     pid: Option<OsString>,
@@ -160,8 +160,7 @@ pub struct RestartOptions {
 impl RestartOptions {
     /// As myrestart takes them.
     pub fn arguments(&self) -> Vec<OsString> {
-        let flags =
-            [("--rollback-files", self.rollback_files), ("--lazy", self.lazy), ("--force", self.force)];
+        let flags = [("--rollback-files", self.rollback_files), ("--lazy", self.lazy)];
         let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| OsString::from(name));
         let with = |name: &str, value: &OsString| {
             let mut option = OsString::from(name);
@@ -170,6 +169,7 @@ impl RestartOptions {
             option
         };
         flags
+            .chain(self.force.iter().map(|value| with("--force", value)))
             .chain(self.pid.iter().map(|value| with("--pid", value)))
             .chain(self.missing_files.iter().map(|value| with("--missing-files", value)))
             .chain(self.fd.iter().map(|value| with("--fd", value)))

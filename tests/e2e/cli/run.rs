@@ -215,8 +215,8 @@ fn one_line_starts_goes_on_and_ends() {
     // Periodic saves do not end it.
     let options = ["--exit-on-signal", "85", "--every", "50ms", "--resume"];
     let mut expected = String::new();
-    for seen in [15, 30, 45] {
-        let mut process = if seen == 15 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
+    for seen in [10, 20, 30] {
+        let mut process = if seen == 10 { ckpt.start(counter(&options)) } else { resumed(&ckpt, &options) };
         process.until("numbers", |this| {
             this.proc("wchan").contains("sigtimedwait") && this.place.text("out").lines().count() >= seen
         });
@@ -451,7 +451,8 @@ fn options_of_the_restart_are_handed_on() {
         ckpt.start(options).finish()
     };
     assert_eq!(line(&[]).code(), 72);
-    let outcome = line(&["--fd", "3=others", "--lazy", "--pid=new", "--force", "--restart-option=--jobs=1"]);
+    let outcome =
+        line(&["--fd", "3=others", "--lazy", "--pid=new", "--force=filters", "--restart-option=--jobs=1"]);
     // The line of the first one.
     assert_eq!((outcome.code(), outcome.messages.lines().count()), (0, 1), "{}", outcome.messages);
     assert!(ckpt.place.text("out").ends_with("4 5 6\n"), "{}", ckpt.place.text("out"));
