@@ -79,3 +79,46 @@ fn handler_of_the_program_calls_ours() {
         }
     });
 }
+
+#[test]
+fn handler_of_signal_hook_calls_ours() {
+    let program = Program::at(env!("CARGO_BIN_EXE_hooked").into());
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&program);
+        process.until("the handler", |process| process.place.file("begun").exists());
+        let image = process.save();
+        process.kill();
+        let mut process = image.restart();
+        process.save();
+        place.write("stop", b"");
+        let outcome = process.finish();
+        // Its own part of the handler was done before it called ours, both times.
+        let output = String::from_utf8(outcome.output).unwrap();
+        assert_eq!((output.as_str(), outcome.messages.as_str()), ("2 signals\n", ""));
+    }
+}
+
+#[test]
+fn handler_of_pythons_faulthandler_calls_ours() {
+    let script = "import faulthandler, os, signal, sys, time
+faulthandler.register(signal.SIGUSR2, file=open('traces', 'w'), chain=True)
+open('begun', 'w')
+while not os.path.exists('stop'): time.sleep(0.005)
+print('ended')";
+    for user in User::each() {
+        let place = Place::new(user);
+        let mut process = place.start(&Program::tool("python3").args(["-c", script]));
+        process.until("the handler", |process| process.place.file("begun").exists());
+        let image = process.save();
+        process.kill();
+        let mut process = image.restart();
+        process.save();
+        place.write("stop", b"");
+        let outcome = process.finish();
+        let output = String::from_utf8(outcome.output).unwrap();
+        assert_eq!((output.as_str(), outcome.messages.as_str()), ("ended\n", ""));
+        // The second signal may have come before it had put its handler in front again.
+        assert!(place.text("traces").contains("Current thread"));
+    }
+}
