@@ -14,6 +14,7 @@ use image::elf::Phdr;
 use image::error::ImageError;
 use image::format::{Head, Limit, MappedFile, PAGE, Region, Span, region_flag, region_kind};
 use image::read::{HEAD_LEN, Image, Sums};
+use image::trust::{Distrust, distrust};
 use image::{fields, number};
 use sys::Errno;
 use sys::fd::{AT_FDCWD, Stat, fcntl, open_flag};
@@ -72,22 +73,23 @@ pub fn open_image<'a>(options: &Options<'a>) -> Result<'a, Opened<'static>> {
 
 /// Refuses an image that another user could have made: nothing of it is read before. What comes through a pipe comes from whoever made the pipe.
 fn check_owner<'a>(stat: &Stat, options: &Options<'a>) -> Result<'a, ()> {
-    const OTHERS_WRITE: u32 = 0o022;
     if options.forces(Check::Owner) {
         return Ok(());
     }
-    let refuse = |cause, advice| Err(Failure::new(Code::Permission, options.image, cause, advice));
-    let is_regular = stat.mode & mode::TYPE == mode::REGULAR;
-    let by_root = !is_regular && stat.uid == 0;
-    if stat.uid != sys::process::uid() && !by_root {
-        let cause = "the image belongs to another user, who decides what it would do";
-        return refuse(cause, "copy it if you trust it, or use --force=owner");
-    }
-    if is_regular && stat.mode & OTHERS_WRITE != 0 {
-        let cause = "others can write to the image, and decide what it would do";
-        return refuse(cause, "take the permission away (chmod go-w) if nobody has, or use --force=owner");
-    }
-    Ok(())
+    // A pipe or a socket has no mode that tells of who writes to it.
+    let mode = if stat.mode & mode::TYPE == mode::REGULAR { stat.mode } else { 0 };
+    let (cause, advice) = match distrust(stat.uid, mode, sys::process::uid()) {
+        None => return Ok(()),
+        Some(Distrust::Owner) => (
+            "the image belongs to another user, who decides what it would do",
+            "copy it if you trust it, or use --force=owner",
+        ),
+        Some(Distrust::Mode) => (
+            "others can write to the image, and decide what it would do",
+            "take the permission away (chmod go-w) if nobody has, or use --force=owner",
+        ),
+    };
+    Err(Failure::new(Code::Permission, options.image, cause, advice))
 }
 
 /// Opens a file under a number above 2, without waiting for the other end of a FIFO.

@@ -247,6 +247,9 @@ pub struct Show {
     /// Descriptors
     #[arg(long)]
     pub fds: bool,
+    /// The paths that a restart follows, and what for
+    #[arg(long)]
+    pub paths: bool,
     /// Threads, and where they were
     #[arg(long)]
     pub threads: bool,

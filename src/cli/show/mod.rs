@@ -3,6 +3,7 @@
 mod fds;
 mod maps;
 mod notes;
+mod paths;
 mod summary;
 mod threads;
 
@@ -26,6 +27,8 @@ struct Sections {
     #[serde(skip_serializing_if = "Option::is_none")]
     fds: Option<Vec<Fd>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    paths: Option<Vec<paths::Path>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     threads: Option<Vec<threads::Thread>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<notes::Note>>,
@@ -36,12 +39,13 @@ pub fn run(args: &Show, out: &mut Output) -> Result<()> {
     let opened = Opened::new(&args.image)?;
     let image = opened.image()?;
     // Text without a section is the summary; JSON without a section is everything.
-    let none = !(args.maps || args.fds || args.threads || args.regs || args.notes);
+    let none = !(args.maps || args.fds || args.paths || args.threads || args.regs || args.notes);
     let all = none && args.json;
     let sections = Sections {
         summary: none.then(|| summary(&opened, &image)),
         maps: (args.maps || all).then(|| maps(&image)),
         fds: (args.fds || all).then(|| fds(&image)),
+        paths: (args.paths || all).then(|| paths::paths(&image)),
         threads: (args.threads || args.regs || all).then(|| threads::threads(&image, opened.prefix())),
         notes: (args.notes || all).then(|| notes::notes(&image, opened.prefix())),
     };
@@ -66,6 +70,10 @@ pub fn run(args: &Show, out: &mut Output) -> Result<()> {
     if let Some(fds) = &sections.fds {
         section(out)?;
         output::written(fds::print(fds, out))?;
+    }
+    if let Some(paths) = &sections.paths {
+        section(out)?;
+        output::written(paths::print(paths, out))?;
     }
     if let Some(threads) = &sections.threads {
         section(out)?;

@@ -71,6 +71,17 @@ fn show_prints_the_sections_that_were_asked_for() {
     assert!(maps.starts_with("ADDRESSES ") && maps.contains("[stack]") && !maps.contains("OFFSET"), "{maps}");
     let both = ckpt.shows(["show", "--fds", "--regs", "myckpt"]);
     assert!(both.contains("/dev/null") && both.contains("  rip     0000"), "{both}");
+    let paths = ckpt.shows(["show", "--paths", "myckpt"]);
+    let has = |what: &str, path: &str| {
+        paths.lines().any(|line| {
+            line.ends_with(&format!(" {path}")) && line.split_whitespace().any(|word| word == what)
+        })
+    };
+    let cwd = ckpt.place.cwd();
+    assert!(
+        has("cwd", cwd.to_str().unwrap()) && has("executable", "/usr/bin/sleep") && has("0", "/dev/null"),
+        "{paths}"
+    );
     let notes = ckpt.shows(["show", "--notes", "myckpt"]);
     assert!(notes.contains("NT_PRSTATUS") && notes.contains("\nCKPT   HEAD "), "{notes}");
     let json = ckpt.json(["show", "--json", "--fds", "myckpt"]);
