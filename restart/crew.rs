@@ -302,6 +302,19 @@ pub fn reach(id: u32, last: u32) -> core::result::Result<(), Lost> {
     Ok(())
 }
 
+/// Whether the number `id` is ahead, and may be reached in time, when `last` is the one that was given out last.
+///
+/// # Errors
+///
+/// As [`reach`].
+pub fn is_near(id: u32, last: u32) -> core::result::Result<(), Lost> {
+    match id.checked_sub(last) {
+        None | Some(0) => Err(Lost::Passed(id)),
+        Some(left) if u64::from(left) * LEAST_NS > MOST_NS => Err(Lost::Far(id)),
+        Some(_) => Ok(()),
+    }
+}
+
 /// The number that was given out last in this PID namespace; where that cannot be read, a number that was given out.
 pub fn last_id() -> u32 {
     let mut text = [0u8; 128];

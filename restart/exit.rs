@@ -77,6 +77,17 @@ impl<'a> Failure<'a> {
     }
 }
 
+/// Writes a line that is no failure: there is something to know.
+pub fn say<const N: usize>(line: &mut Line<N>) {
+    line.send(STDERR.load(Ordering::Relaxed));
+}
+
+/// Writes the last line, and exits.
+pub fn last_line<const N: usize>(code: Code, line: &mut Line<N>) -> ! {
+    say(line);
+    sys::process::exit_group(code as i32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

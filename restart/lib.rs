@@ -3,7 +3,7 @@
 //! ```text
 //! options    the command line
 //! probe      opens the image, looks at this process: everything that can be refused is refused here
-//! keep       --pid=keep: a child that gets the old id, and what stays in its parent
+//! pid        which ids the process gets; a child that has the old ones, and what stays in its parent
 //! crew       the other threads, which wait until they are needed
 //! plan       image + facts -> an array of system calls; pure
 //! execute    carries the plan out: early ops in Rust (pages by load.rs), late ops in asm/executor.s
@@ -23,11 +23,11 @@ pub mod crew;
 pub mod execute;
 pub mod exit;
 pub mod files;
-pub mod keep;
 pub mod load;
 pub mod objects;
 pub mod op;
 pub mod options;
+pub mod pid;
 pub mod plan;
 pub mod present;
 pub mod print;

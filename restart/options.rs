@@ -86,10 +86,12 @@ pub enum Target<'a> {
 /// Which process id the process gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pid {
-    /// The restarter's.
+    /// The one that it had, in whatever way it can be had, if the process may need it.
     #[default]
+    Auto,
+    /// The restarter's.
     New,
-    /// The one that it had: here, or where that needs a privilege, in a PID namespace of its own.
+    /// The one that it had, in the present namespaces.
     Keep,
     /// The one that it had, in a PID namespace of its own.
     Namespace,
@@ -178,11 +180,11 @@ Rebuild a process from its checkpoint IMAGE ('-': stdin), in this process.
   --rollback-files
                 cut files that the process only wrote to, but standard error, back to their length
                 at the save
-  --pid=new|keep|namespace
-                the process id: a new one (default); that of the saved process, with its threads'
-                ids, here if myrestart has CAP_CHECKPOINT_RESTORE, else in a PID namespace;
-                always in a PID namespace. myrestart then waits for the program, passes signals
-                to it, and ends as it does
+  --pid=auto|new|keep|namespace
+                ids of the process and its threads: the old ones if it may need them, in
+                whatever way they can be had (default); new ones; the old ones here; the old
+                ones in a PID namespace, where its clocks go on as well. Where the process
+                becomes a child, myrestart waits for it, passes signals to it, and ends as it does
   --help        print this
   --version     print the version
 
@@ -264,10 +266,11 @@ fn with_value<'a>(options: &mut Options<'a>, arg: &'a CStr) -> Result<'a, ()> {
         };
     } else if let Some(what) = bytes.strip_prefix(b"--pid=") {
         options.pid = match what {
+            b"auto" => Pid::Auto,
             b"new" => Pid::New,
             b"keep" => Pid::Keep,
             b"namespace" => Pid::Namespace,
-            _ => return Err(usage(bytes, "not one of new, keep, namespace")),
+            _ => return Err(usage(bytes, "not one of auto, new, keep, namespace")),
         };
     } else if let Some(checks) = bytes.strip_prefix(b"--force=") {
         for word in checks.split(|byte| *byte == b',') {
@@ -393,9 +396,10 @@ mod tests {
     }
 
     #[test]
-    fn process_id_is_new_unless_asked_for() {
+    fn process_id_is_what_is_needed_unless_asked_for() {
         let pid = |args: &[&'static CStr]| run(args).map(|options| options.pid);
-        assert_eq!(pid(&[c"x"]), Ok(Pid::New));
+        assert_eq!(pid(&[c"x"]), Ok(Pid::Auto));
+        assert_eq!(pid(&[c"--pid=keep", c"--pid=auto", c"x"]), Ok(Pid::Auto));
         assert_eq!(pid(&[c"--pid=keep", c"x"]), Ok(Pid::Keep));
         assert_eq!(pid(&[c"--pid=namespace", c"x"]), Ok(Pid::Namespace));
         assert_eq!(pid(&[c"--pid=keep", c"--pid=new", c"x"]), Ok(Pid::New));

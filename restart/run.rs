@@ -6,11 +6,12 @@ use crate::execute;
 use crate::exit::{self, Code, Failure, Result};
 use crate::files::found::{Found, Way};
 use crate::files::{self, Identity, Own, Paths};
-use crate::keep::{self, Kept};
 use crate::load::{self, Loader, Stack};
 use crate::objects;
 use crate::op::{self, Op};
-use crate::options::{Check, HELP, Mode, Options, Pid};
+use crate::options::{Check, HELP, Mode, Options};
+use crate::pid::{self, Kept, Need};
+use crate::plan::clocks::Ahead;
 use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
 use crate::present::Present;
@@ -74,14 +75,11 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     probe::make_room_for_descriptors(&image, fd)?;
     // In a user namespace nobody can tell any more to whom a directory belongs.
     let looked = if options.mode == Mode::Verify { None } else { Some(World::look(&image, options)?) };
-    let kept = match options.mode {
+    let need = Need::new(&image, sums.evidence(), probe::clocks(&image));
+    let (kept, crew) = match options.mode {
         // From here on this may be another process.
-        Mode::Restart => keep::keep(&image, options.pid, options.forces(Check::Proc))?,
-        _ => Kept { threads: options.pid != Pid::New, ..Kept::default() },
-    };
-    let crew = match options.mode {
-        Mode::Restart => keep::crew(&image, kept)?,
-        _ => Crew::default(),
+        Mode::Restart => pid::take(&need, options)?,
+        _ => (Kept::default(), Crew::default()),
     };
     // Nothing that the restarter inherited may end up in the process.
     let fd = close_others(fd, name)?;
@@ -347,10 +345,10 @@ fn inputs<'a>(
         lazy: options.lazy,
         scratch: loader.scratch,
         executor: execute::executor_code(),
-        pid: if kept.threads { image.process().pid } else { sys::process::pid() },
+        pid: sys::process::pid(),
         tids: crew.ids(),
         kept,
-        ahead: probe::clocks(image),
+        ahead: if kept.clocks { Ahead::default() } else { probe::clocks(image) },
     })
 }
 

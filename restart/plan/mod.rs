@@ -24,9 +24,9 @@ use crate::execute::Record;
 use crate::exit::Result;
 use crate::files::found::Found;
 use crate::files::{self, Identity, Numbers, Own, Paths};
-use crate::keep::Kept;
 use crate::objects::Made;
 use crate::op::Op;
+use crate::pid::Kept;
 use crate::present::Present;
 use crate::probe::Rights;
 use clocks::Ahead;
@@ -133,7 +133,7 @@ pub struct Inputs<'a> {
     pub pid: u32,
     /// Ids of the other threads, by index in THREADS, from the second one on.
     pub tids: &'a [u32],
-    /// What `--pid=keep` came to.
+    /// What `--pid` came to.
     pub kept: Kept,
     /// What each thread gives up.
     pub rights: Rights<'a>,

@@ -269,7 +269,7 @@ fn numbers(line: &str) -> Vec<u32> {
     line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-/// The program that a supervisor (`ckpt run`), or `myrestart --pid=keep`, looks after; any other process is itself. `$!` in a script is the supervisor's id.
+/// The program that a supervisor (`ckpt run`), or `myrestart` as a stand-in, looks after; any other process is itself. `$!` in a script is the supervisor's id.
 fn program_of(pid: u32) -> u32 {
     let read = |file: String| fs::read_to_string(file).unwrap_or_default();
     let exe = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
@@ -279,8 +279,8 @@ fn program_of(pid: u32) -> u32 {
         return pid;
     }
     let mut children = numbers(&read(format!("/proc/{pid}/task/{pid}/children")));
-    // Its namespace's first process is not the program.
-    children.retain(|child| comm(*child) != "myrestart-init\n");
+    // Neither its namespace's first process nor its guard is the program.
+    children.retain(|child| !comm(*child).starts_with("myrestart-"));
     match children[..] {
         [child] => child,
         _ => pid,

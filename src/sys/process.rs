@@ -190,6 +190,12 @@ pub fn name() -> Result<[u8; 16]> {
     Ok(name)
 }
 
+/// `PR_SET_PDEATHSIG`: the signal that the caller gets when its parent ends; zero: none.
+pub fn set_death_signal(signal: u32) {
+    // SAFETY: no memory is involved.
+    let _ = unsafe { prctl(pr::SET_PDEATHSIG, [u64::from(signal), 0, 0, 0]) };
+}
+
 /// `PR_SET_DUMPABLE`.
 pub fn set_dumpable(value: u32) {
     // SAFETY: no memory is involved.
@@ -362,9 +368,39 @@ pub unsafe fn fork_as(id: u32) -> Result<u32> {
     unsafe { sc!(clone3, &raw const args, size_of::<CloneArgs>()) }.map(|pid| pid as u32)
 }
 
+/// CLONE_PARENT: a child of the caller's parent (include/uapi/linux/sched.h).
+const PARENT: u64 = 0x8000;
+
+/// [`fork`], but the new process is a child of the caller's parent, which gets the signal that it gets for the caller.
+///
+/// # Safety
+///
+/// As [`fork`].
+pub unsafe fn fork_sibling() -> Result<u32> {
+    // SAFETY: without CLONE_VM the child goes on with a copy of this very stack.
+    unsafe { sc!(clone, PARENT, 0, 0, 0, 0) }.map(|pid| pid as u32)
+}
+
+/// [`fork_as`], but the new process is a child of the caller's parent.
+///
+/// # Errors
+///
+/// As [`fork_as`].
+///
+/// # Safety
+///
+/// As [`fork`].
+pub unsafe fn fork_sibling_as(id: u32) -> Result<u32> {
+    let args =
+        CloneArgs { flags: PARENT, set_tid: &raw const id as u64, set_tid_size: 1, ..CloneArgs::default() };
+    // SAFETY: the kernel reads the arguments; without CLONE_VM the child goes on with a copy of this very stack.
+    unsafe { sc!(clone3, &raw const args, size_of::<CloneArgs>()) }.map(|pid| pid as u32)
+}
+
 /// Namespaces of unshare(2) (include/uapi/linux/sched.h).
 pub mod namespace {
     #![allow(missing_docs)]
+    pub const TIME: u32 = 0x80;
     pub const MOUNT: u32 = 0x0002_0000;
     pub const USER: u32 = 0x1000_0000;
     pub const PID: u32 = 0x2000_0000;
@@ -394,13 +430,13 @@ pub fn set_group(pid: u32, group: u32) -> Result<()> {
     unsafe { sc!(setpgid, pid, group) }.map(drop)
 }
 
-/// wait4(2) with `WNOHANG` and `WUNTRACED`: the wait status of a child that has ended or stopped, if it has.
-pub fn news_of(pid: u32) -> Result<Option<i32>> {
-    const WNOHANG_WUNTRACED: u32 = 1 | 2;
+/// wait4(2) with `WNOHANG`, `WUNTRACED` and `__WALL`: a child that has ended or stopped, if there is one, and its wait status.
+pub fn news() -> Result<Option<(u32, i32)>> {
+    const FLAGS: u32 = 1 | 2 | 0x4000_0000;
     let mut status = 0i32;
     // SAFETY: the kernel writes one int.
-    let changed = unsafe { sc!(wait4, pid, &raw mut status, WNOHANG_WUNTRACED, 0) }?;
-    Ok((changed != 0).then_some(status))
+    let changed = unsafe { sc!(wait4, -1i32, &raw mut status, FLAGS, 0) }?;
+    Ok((changed != 0).then_some((changed as u32, status)))
 }
 
 /// wait4(2) for all children, of which the kernel takes care itself (SIGCHLD is ignored): comes back when there is none left.
@@ -516,6 +552,7 @@ pub mod capability {
     pub const SETPCAP: u32 = 8;
     pub const SYS_ADMIN: u32 = 21;
     pub const SYS_RESOURCE: u32 = 24;
+    pub const SYS_TIME: u32 = 25;
     pub const CHECKPOINT_RESTORE: u32 = 40;
 }
 

@@ -169,6 +169,12 @@ pub fn take(set: u64) -> Result<(u32, Info)> {
     Ok((signal as u32, info))
 }
 
+/// pidfd_send_signal(2).
+pub fn send_by(pidfd: i32, signal: u32) -> Result<()> {
+    // SAFETY: no memory is involved: the signal looks as if it came from kill(2).
+    unsafe { sc!(pidfd_send_signal, pidfd, signal, 0, 0) }.map(drop)
+}
+
 /// rt_sigtimedwait(2) without a limit: the next signal of `set`, which is blocked.
 pub fn next(set: u64) -> Result<(u32, Info)> {
     let mut info = [0; 128];

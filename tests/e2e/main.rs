@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod format;
 mod kernel;
+mod ladder;
 mod layout;
 mod limits;
 mod memory;

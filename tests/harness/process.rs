@@ -85,22 +85,31 @@ impl Process {
         self.child.id() as i32
     }
 
-    /// Finds the program among the children of its stand-in.
+    /// Finds the program among the children of its stand-in, where that is what was started.
+    fn follow_program(&mut self) {
+        let stand_in = self.stand_in();
+        let is_ours = |pid: i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("myrestart"))
+        };
+        if self.has_stand_in || !is_ours(stand_in) {
+            return;
+        }
+        let children = format!("/proc/{stand_in}/task/{stand_in}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let mut children = children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap());
+        if let Some(program) = children.find(|pid| !is_ours(*pid)) {
+            self.pid = program;
+            self.has_stand_in = true;
+        }
+    }
+
+    /// Waits until the program is a child of its stand-in.
     #[track_caller]
     pub(crate) fn follow_kept(&mut self) {
-        let stand_in = self.stand_in();
-        let mut found = None;
-        self.until("the child with the old id", |_| {
-            let children =
-                fs::read_to_string(format!("/proc/{stand_in}/task/{stand_in}/children")).unwrap_or_default();
-            found = children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).find(|pid| {
-                fs::read_to_string(format!("/proc/{pid}/comm"))
-                    .is_ok_and(|name| !name.starts_with("myrestart"))
-            });
-            found.is_some()
+        self.until("the child with the old id", |this| {
+            this.follow_program();
+            this.has_stand_in
         });
-        self.pid = found.unwrap();
-        self.has_stand_in = true;
     }
 
     /// The harness's ends of its standard input and output, if the command asked for pipes.
@@ -443,6 +452,7 @@ impl Process {
     pub(crate) fn try_resumed(&mut self, restarter: &Path) -> Result<(), String> {
         let restarter = restarter.to_str().unwrap().to_owned();
         let back = wait(|| {
+            self.follow_program();
             let catches = self.mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0);
             let running = catches && !self.blocks_all() && !self.proc("maps").contains(&restarter);
             (running || self.ended().is_some()).then_some(())
