@@ -123,12 +123,16 @@ impl Tmux {
         pane
     }
 
+    /// How the user gets an old id.
+    fn way(&self) -> &'static str {
+        if self.place.user.ids().0 == 0 { "--pid=keep" } else { "--pid=namespace" }
+    }
+
     /// Restarts an image of bash with its old id in a new pane.
     #[track_caller]
     fn restart_kept(&mut self, image: &Image, size: [u16; 2]) -> Pane {
         let restarter = self.place.artifact(Artifact::Restarter);
-        let pane =
-            self.pane(size, &[restarter.to_str().unwrap(), "--pid=keep", image.path.to_str().unwrap()]);
+        let pane = self.pane(size, &[restarter.to_str().unwrap(), self.way(), image.path.to_str().unwrap()]);
         let program = child(pane.pid, "bash").unwrap_or_else(|| panic!("no bash\n{}", self.screen(&pane)));
         Pane { program, ..pane }
     }
@@ -289,7 +293,7 @@ fn stand_in_is_a_job_like_any_other() {
         let shell = tool("bash").display().to_string();
         let pane = tmux.pane([100, 30], &[&shell, "--norc", "--noprofile"]);
         let restarter = tmux.place.artifact(Artifact::Restarter);
-        let restart = format!("{} --pid=keep {}", restarter.display(), image.path.display());
+        let restart = format!("{} {} {}", restarter.display(), tmux.way(), image.path.display());
         tmux.types(&pane, &["PS1='> '", "Enter", &restart, "Enter"]);
         let stand_in = child(pane.pid, "myrestart").expect("a stand-in");
         let process = child(stand_in, "bash").expect("bash");

@@ -88,16 +88,16 @@ impl Process {
     /// Finds the program among the children of its stand-in, where that is what was started.
     fn follow_program(&mut self) {
         let stand_in = self.stand_in();
-        let is_ours = |pid: i32| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("myrestart"))
-        };
-        if self.has_stand_in || !is_ours(stand_in) {
+        // None of one that has ended.
+        let is_ours =
+            |pid: i32| Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.starts_with("myrestart"));
+        if self.has_stand_in || is_ours(stand_in) != Some(true) {
             return;
         }
         let children = format!("/proc/{stand_in}/task/{stand_in}/children");
         let children = fs::read_to_string(children).unwrap_or_default();
         let mut children = children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap());
-        if let Some(program) = children.find(|pid| !is_ours(*pid)) {
+        if let Some(program) = children.find(|pid| is_ours(*pid) == Some(false)) {
             self.pid = program;
             self.has_stand_in = true;
         }

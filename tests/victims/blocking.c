@@ -244,7 +244,7 @@ int main(int argc, char **argv)
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     must(sigaction(SIGTERM, &action, NULL));
     struct timespec left = { -1, -1 };
-    pid_t me = getpid();
+    unsigned before = restarts();
     long long start = now();
     long result = make(call->name, &left);
     int error = errno;
@@ -263,7 +263,7 @@ int main(int argc, char **argv)
         check(fscanf(file, "%lld", &down) == 1, "downtime");
         fclose(file);
     }
-    int keeps = getpid() == me ? call->saved : call->restarted;
+    int keeps = restarts() == before ? call->saved : call->restarted;
     if (keeps == ENDLESS)
         expected_errno = EINTR;
     check(result == (expected_errno ? -1 : 0) && (result == 0 || error == expected_errno), "%s returned %ld, errno %d (%s), after %lld ms",

@@ -395,14 +395,14 @@ static void ids_round(void)
 }
 
 /* Children of threads. After a restart an older child is somebody else's, and gone. */
-static void wait_for(pid_t child, pid_t before, int code)
+static void wait_for(pid_t child, unsigned before, int code)
 {
     int status;
     pid_t got;
     do
         got = waitpid(child, &status, 0);
     while (got == -1 && errno == EINTR);
-    if (got == -1 && errno == ECHILD && getpid() != before)
+    if (got == -1 && errno == ECHILD && restarts() != before)
         return;
     check_equal(got, child);
     check_equal(status, code << 8);
@@ -411,19 +411,19 @@ static void *executes(void *number)
 {
     char *arguments[] = { "sh", "-c", "exit 7", NULL };
     for (int i = 0; i < 2; i++) {
-        pid_t before = getpid();
+        unsigned before = restarts();
         pid_t child = must(fork());
         if (child == 0) {
             execv("/bin/sh", arguments);
             _exit(1);
         }
         wait_for(child, before, 7);
-        before = getpid();
+        before = restarts();
         right(posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ));
         wait_for(child, before, 7);
-        before = getpid();
+        before = restarts();
         int status = system("exit 7");
-        check(status == 7 << 8 || (status == -1 && errno == ECHILD && getpid() != before), "system: %#x: %s; process %d before, %d now", status, strerror(errno), before, getpid());
+        check(status == 7 << 8 || (status == -1 && errno == ECHILD && restarts() != before), "system: %#x: %s; %u restarts before, %u now", status, strerror(errno), before, restarts());
     }
     return number;
 }

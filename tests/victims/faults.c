@@ -153,15 +153,15 @@ int main(int argc, char **argv)
     map_sum();
 
     int count = descriptors();
-    pid_t pid = getpid();
+    unsigned restarted = restarts();
     unsigned long long maps = map_sum();
     for (uint64_t round = 1;; round++) {
         say_ready();
         while (*control < round)
             ;
         /* The map of a process that was restarted may have been put together otherwise. */
-        if (getpid() != pid) {
-            pid = getpid();
+        if (restarts() != restarted) {
+            restarted = restarts();
             maps = map_sum();
         }
         check_equal(descriptors(), count);

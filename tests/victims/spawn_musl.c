@@ -12,7 +12,8 @@ static void *spawn(void *gate)
 {
     char *arguments[] = { "true", NULL };
     posix_spawn_file_actions_t actions;
-    pid_t child, before = getpid();
+    unsigned before = restarts();
+    pid_t child;
     int status;
     check_equal(posix_spawn_file_actions_init(&actions), 0);
     check_equal(posix_spawn_file_actions_addopen(&actions, 0, gate, O_RDONLY, 0), 0);
@@ -20,7 +21,7 @@ static void *spawn(void *gate)
     check_equal(posix_spawn(&child, "/bin/true", &actions, NULL, arguments, environ), 0);
     /* After a restart the child is not this process's. */
     pid_t got = waitpid(child, &status, 0);
-    if (getpid() == before)
+    if (restarts() == before)
         check(got == child && status == 0, "waitpid: %d, status %#x", got, status);
     else
         check(got == -1 && errno == ECHILD, "waitpid: %d: %s", got, strerror(errno));

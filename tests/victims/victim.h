@@ -75,6 +75,13 @@ victim_fail(const char *file, int line, const char *format, ...)
             fail("%s is %lld (%#llx), not %lld (%#llx)", #got, got_, got_, want_, want_); \
     } while (0)
 
+/* How often this process was restarted: its ids may be those of before. */
+extern unsigned ckpt_restarts(void) __attribute__((weak));
+__attribute__((unused)) static unsigned restarts(void)
+{
+    return ckpt_restarts ? ckpt_restarts() : 0;
+}
+
 /* Says "ready". */
 __attribute__((unused)) static void say_ready(void)
 {
