@@ -10,7 +10,7 @@ use crate::load::{self, Loader, Stack};
 use crate::objects;
 use crate::op::{self, Op};
 use crate::options::{Check, HELP, Mode, Options};
-use crate::pid::{self, Kept, Need};
+use crate::pid::{self, Kept, Need, Rung};
 use crate::plan::clocks::Ahead;
 use crate::plan::layout::{self, Layout, Vdso};
 use crate::plan::{self, Inputs, Plan};
@@ -79,6 +79,16 @@ fn with_image<'a>(options: &Options<'a>) -> Result<'a, ()> {
     let (kept, crew) = match options.mode {
         // From here on this may be another process.
         Mode::Restart => pid::take(&need, options)?,
+        Mode::Plan => match pid::rehearse(&need, options)? {
+            Some(kept) => {
+                write_all(b"# ids: ")?;
+                write_all(kept.rung.text().as_bytes())?;
+                write_all(b"\n")?;
+                (kept, Crew::default())
+            }
+            // It has said why.
+            None => sys::process::exit_group(Code::Pid as i32),
+        },
         _ => (Kept::default(), Crew::default()),
     };
     // Nothing that the restarter inherited may end up in the process.
@@ -345,7 +355,11 @@ fn inputs<'a>(
         lazy: options.lazy,
         scratch: loader.scratch,
         executor: execute::executor_code(),
-        pid: sys::process::pid(),
+        pid: if options.mode == Mode::Plan && kept.rung != Rung::New {
+            image.process().pid
+        } else {
+            sys::process::pid()
+        },
         tids: crew.ids(),
         kept,
         ahead: if kept.clocks { Ahead::default() } else { probe::clocks(image) },

@@ -55,6 +55,38 @@ pub struct Kept {
     pub drops_capabilities: bool,
     /// The clocks go on from what they were, in a time namespace.
     pub clocks: bool,
+    /// How its ids were had.
+    pub rung: Rung,
+}
+
+/// Rungs of the ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rung {
+    /// They are new.
+    #[default]
+    New,
+    /// The process had its own already.
+    InPlace,
+    /// The kernel gave what it was asked for.
+    Set,
+    /// In a namespace.
+    Namespace,
+    /// By counting.
+    Counted,
+}
+
+impl Rung {
+    /// What `--plan` says of it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::New => "new ones",
+            Self::InPlace => "the old ones, here: myrestart has that of the process",
+            Self::Set => "the old ones, here: clone3 gives them",
+            Self::Namespace => "the old ones, in a namespace",
+            Self::Counted => "the old ones, here, by counting up to them",
+        }
+    }
 }
 
 /// What an image asks for.
@@ -64,6 +96,10 @@ pub struct Need<'a> {
     threads: usize,
     evidence: Option<Evidence>,
     ahead: Ahead,
+    /// The process that is to become the one of the image, if it can.
+    me: u32,
+    /// Only to see what would come of it ([`rehearse`]).
+    is_rehearsal: bool,
 }
 
 /// Room for a line about ids.
@@ -74,7 +110,8 @@ impl<'a> Need<'a> {
     pub fn new(image: &'a Image<'a>, evidence: Table<'_, Evidence>, ahead: Ahead) -> Self {
         // The strongest: words that are only like an id come last.
         let evidence = evidence.iter().min_by_key(|entry| entry.kind);
-        Self { image, threads: image.threads().len(), evidence, ahead }
+        let me = process::pid();
+        Self { image, threads: image.threads().len(), evidence, ahead, me, is_rehearsal: false }
     }
 
     /// Whether a new id does for it.
@@ -186,6 +223,43 @@ pub fn take<'a>(need: &Need<'_>, options: &Options<'_>) -> Result<'a, (Kept, Cre
     new(need, options.pid, &tried)
 }
 
+/// What [`take`] would come to: a child climbs the ladder, and who comes out of it says where. The lines of the restart are written; where it would give up, none
+/// of its ids is told.
+pub fn rehearse<'a>(need: &Need<'_>, options: &Options<'_>) -> Result<'a, Option<Kept>> {
+    let need = Need { is_rehearsal: true, ..*need };
+    let fail = |errno| Failure::os(Code::Call, b"", "cannot find out which ids there are", errno, "");
+    let [news, news_end] = sys::fd::pipe(open_flag::CLOEXEC).map_err(fail)?;
+    // SAFETY: there is one thread; the child goes on from here as its parent would have.
+    let child = unsafe { process::fork() }.map_err(fail)?;
+    if child == 0 {
+        let _ = sys::signal::set_mask(u64::MAX);
+        let (kept, _) = take(&need, options)?;
+        let text = [
+            kept.rung as u8,
+            u8::from(kept.namespace),
+            u8::from(kept.drops_capabilities),
+            u8::from(kept.clocks),
+        ];
+        let _ = sys::fd::write(news_end, &text);
+        process::exit_group(0);
+    }
+    let _ = sys::fd::close(news_end);
+    let mut text = [0u8; 4];
+    let heard = stand_in::read(news, &mut text);
+    let _ = sys::fd::close(news);
+    let _ = process::wait_for(child);
+    let [rung, namespace, drops_capabilities, clocks] = text;
+    let rungs = [Rung::New, Rung::InPlace, Rung::Set, Rung::Namespace, Rung::Counted];
+    let rung = rungs.into_iter().find(|known| *known as u8 == rung).unwrap_or_default();
+    let kept = Kept {
+        namespace: namespace != 0,
+        drops_capabilities: drops_capabilities != 0,
+        clocks: clocks != 0,
+        rung,
+    };
+    Ok((heard == text.len()).then_some(kept))
+}
+
 /// The ways to try, in order.
 fn ways(need: &Need<'_>, how: Pid) -> [Option<Way>; 3] {
     let all = [Some(Way::Here), Some(Way::Namespace), Some(Way::Counting)];
@@ -254,8 +328,11 @@ fn old_threads<'a>(image: &Image) -> Result<'a, core::result::Result<Crew, Why>>
 fn here<'a>(need: &Need<'_>, how: Pid) -> Attempt<'a> {
     let image = need.image;
     let id = image.process().pid;
-    if process::pid() == id {
-        return Ok(old_threads(image)?.map(|crew| (Kept::default(), crew)));
+    if need.me == id {
+        let kept = Kept { rung: Rung::InPlace, ..Kept::default() };
+        // A rehearsal is another process, and has used up a number itself.
+        let crew = if need.is_rehearsal { Ok(Crew::default()) } else { old_threads(image)? };
+        return Ok(crew.map(|crew| (kept, crew)));
     }
     if !may_set() {
         return Ok(Err(Why::lost(Lost::Refused(id, Errno::EPERM), true)));
@@ -273,7 +350,8 @@ fn here<'a>(need: &Need<'_>, how: Pid) -> Attempt<'a> {
         Ok(0) => {
             guard.leave();
             stand_in.settle(image.process());
-            report(verdict, old_threads(image)?.map(|crew| (Kept::default(), crew)))
+            let kept = Kept { rung: Rung::Set, ..Kept::default() };
+            report(verdict, old_threads(image)?.map(|crew| (kept, crew)))
         }
         Ok(child) => {
             guard.watch(child);
@@ -318,9 +396,8 @@ fn lives(id: u32) -> bool {
     let mut path = Line::<32>::new();
     path.text("/proc/").dec(u64::from(id)).text("/stat\0");
     let mut text = [0u8; 512];
-    let state = crate::probe::proc_text(path.as_bytes(), &mut text)
-        .and_then(|text| Stat::parse(text))
-        .map(|stat| stat.state);
+    let state =
+        crate::probe::proc_text(path.as_bytes(), &mut text).and_then(Stat::parse).map(|stat| stat.state);
     match state {
         Some(state) => !matches!(state, b'Z' | b'X'),
         None => process::exists(id),
@@ -331,7 +408,7 @@ fn lives(id: u32) -> bool {
 fn by_counting<'a>(need: &Need<'_>) -> Attempt<'a> {
     let image = need.image;
     let id = image.process().pid;
-    if process::pid() == id {
+    if need.me == id {
         // Then the threads' are those that are not to be had.
         return Ok(Err(Why::plain(Step::HasId)));
     }
@@ -355,7 +432,8 @@ fn by_counting<'a>(need: &Need<'_>) -> Attempt<'a> {
             } else {
                 Err(Why::lost(Lost::Passed(id), false))
             };
-            let done = report(verdict, threads.map(|crew| (Kept::default(), crew)));
+            let kept = Kept { rung: Rung::Counted, ..Kept::default() };
+            let done = report(verdict, threads.map(|crew| (kept, crew)));
             // Not before there is a guard, which needs a number too.
             let [word, word_end] = go;
             let _ = sys::fd::close(word_end);
@@ -414,10 +492,15 @@ fn in_namespace<'a>(need: &Need<'_>, without_proc: bool) -> Attempt<'a> {
                 _ => old_threads(image)?,
             };
             let drops = process::effective_uid() != 0 && process::capabilities().unwrap_or(0) != 0;
-            let kept = Kept { namespace: entered.user, drops_capabilities: drops, clocks: entered.clocks };
+            let kept = Kept {
+                namespace: entered.user,
+                drops_capabilities: drops,
+                clocks: entered.clocks,
+                rung: Rung::Namespace,
+            };
             report(plan.verdict(), done.map(|crew| (kept, crew)))
         }
-        Ok(launcher) => Ok(Err(stand_in.hear_of(plan, launcher))),
+        Ok(launcher) => Ok(Err(stand_in.hear_of(&plan, launcher))),
         Err(errno) => {
             plan.undo();
             Ok(Err(Why::refused(Step::Clone, errno)))

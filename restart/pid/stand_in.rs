@@ -141,7 +141,7 @@ impl StandIn {
     }
 
     /// [`StandIn::hear`] of a process that the process `launcher` makes.
-    pub fn hear_of(self, plan: Plan, launcher: u32) -> Why {
+    pub fn hear_of(self, plan: &Plan, launcher: u32) -> Why {
         plan.keep_own();
         let [news, _] = plan.verdict();
         let (mut child, mut init, mut is_ready) = (None, None, false);

@@ -102,7 +102,7 @@ impl Why {
     }
 
     /// Writes it.
-    pub fn write<'l, const N: usize>(self, line: &'l mut Line<N>) -> &'l mut Line<N> {
+    pub fn write<const N: usize>(self, line: &mut Line<N>) -> &mut Line<N> {
         let errno = Errno::new(self.errno as i32);
         let id = u64::from(self.id);
         match (self.step, errno) {

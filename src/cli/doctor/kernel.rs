@@ -19,7 +19,6 @@ pub fn findings() -> Vec<Finding> {
         memory_layout(),
         descriptors(),
         timers(),
-        process_id(),
         map_count(),
         limits(),
         cpu(),
@@ -130,7 +129,7 @@ fn descriptors() -> Finding {
             "descriptors",
             State::Limited,
             format!(
-                "kcmp(2) fails ({errno}): descriptors of the same file come back with offsets of their own"
+                "kcmp(2) fails ({errno}): before Linux 6.10 a program with several descriptors of a file is not saved"
             ),
         ),
     }
@@ -150,34 +149,6 @@ fn timers() -> Finding {
             State::Ok,
             "POSIX timers get their ids by counting up to them (Linux 6.15 does better)",
         ),
-    }
-}
-
-fn process_id() -> Finding {
-    const CAP_SYS_ADMIN: u64 = 21;
-    const CAP_CHECKPOINT_RESTORE: u64 = 40;
-    let capabilities = crate::target::Status::of("self").map_or(0, |status| status.capabilities);
-    let has = |bit: u64| capabilities >> bit & 1 != 0;
-    if has(CAP_CHECKPOINT_RESTORE) || has(CAP_SYS_ADMIN) {
-        return Finding::new(
-            "process id",
-            State::Ok,
-            "the old process id can be had again (myrestart --pid=keep)",
-        );
-    }
-    let number = |name: &str| fs::read_to_string(name).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let off = number("/proc/sys/user/max_user_namespaces") == Some(0)
-        || number("/proc/sys/kernel/unprivileged_userns_clone") == Some(0)
-        || number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1);
-    if off {
-        let note = "user namespaces are off: a restarted program has a new process id";
-        Finding::new("process id", State::Limited, note)
-    } else {
-        Finding::new(
-            "process id",
-            State::Ok,
-            "the old process id can be had in a namespace (myrestart --pid=keep)",
-        )
     }
 }
 

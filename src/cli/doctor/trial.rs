@@ -11,6 +11,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,64 @@ use std::time::{Duration, Instant};
 pub fn finding() -> Finding {
     match attempt() {
         Ok(note) => Finding::new("trial", State::Ok, note),
+        Err(why) if why.starts_with("not tried") => Finding::new("trial", State::Limited, why),
         Err(why) => Finding::new("trial", State::Missing, why),
+    }
+}
+
+/// The ways to the old ids, each tried with a program of two threads. Nothing is said of them where no such program can be saved.
+pub fn ids() -> Vec<Finding> {
+    let Ok((dir, image)) = saved_pair() else { return vec![] };
+    let ways = [("ids here", "--pid=keep"), ("ids elsewhere", "--pid=namespace")];
+    let found = ways.map(|(what, way)| match restarted(way, &image) {
+        Ok(()) => Finding::new(
+            what,
+            State::Ok,
+            format!("myrestart {way}: a program of two threads has its old ids"),
+        ),
+        Err(why) => {
+            let why = why.strip_prefix("myrestart: ").unwrap_or(&why);
+            Finding::new(what, State::Limited, format!("myrestart {way}: {why}"))
+        }
+    });
+    drop(dir);
+    found.into()
+}
+
+/// Saves and kills this program, run as [`pair`].
+fn saved_pair() -> Result<(tempfile::TempDir, PathBuf), String> {
+    prepare();
+    let dir = tempfile::Builder::new().prefix("ckpt-doctor-").tempdir().map_err(|e| e.to_string())?;
+    let image = dir.path().join("image");
+    let library = tools::library().map_err(|failure| failure.text)?;
+    let ours = std::env::current_exe().map_err(|e| e.to_string())?;
+    let mut command = Command::new(ours);
+    command.arg("doctor").env(PAIR, "1").env("LD_PRELOAD", library).env("CKPT_IMAGE", &image);
+    let mut program = Trial::start(command.env_remove("CKPT_SIGNAL"))?;
+    program.echo("one")?;
+    save(program.child.id())?;
+    Ok((dir, image))
+}
+
+fn restarted(way: &str, image: &Path) -> Result<(), String> {
+    let restarter = tools::restarter().map_err(|failure| failure.text)?;
+    let mut program = Trial::start(Command::new(restarter).arg(way).arg(image))?;
+    program.echo("two")?;
+    program.end()
+}
+
+/// In the environment of this program, it is [`pair`].
+pub const PAIR: &str = "CKPT_DOCTOR_PAIR";
+
+/// A program of two threads that copies its input to its output, line by line.
+pub fn pair() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        println!("{line}");
     }
 }
 
@@ -39,7 +97,7 @@ fn attempt() -> Result<String, String> {
     let dir = tempfile::Builder::new()
         .prefix("ckpt-doctor-")
         .tempdir()
-        .map_err(|e| format!("no directory: {e}"))?;
+        .map_err(|e| format!("not tried: no folder for an image; TMPDIR names one: {e}"))?;
     let image = dir.path().join("image");
     let library = tools::library().map_err(|failure| failure.text)?;
     let restarter = tools::restarter().map_err(|failure| failure.text)?;
