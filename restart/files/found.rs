@@ -120,10 +120,13 @@ pub fn find<'a>(
                 found.path = paths.now(image.c_str(file.path), arena)?;
                 found.identity = Identity { kind: mode::CHARACTER, rdev: file.rdev, ..Identity::default() };
             }
-            file_kind::UNIX_SOCKET => look_at_node(image, &file, options, paths, found, arena)?,
+            file_kind::UNIX_SOCKET | file_kind::UNIX_PAIR => {
+                look_at_node(image, &file, options, paths, found, arena)?;
+            }
             _ => {}
         }
     }
+    take_away_once(image, found);
     Ok(found)
 }
 
@@ -492,14 +495,51 @@ fn look_at_node(
     let Ok(node) = paths.hold(AT_FDCWD, whole, open_flag::NOFOLLOW) else { return Ok(()) };
     let stat = fd::stat_fd(node);
     let result = stat.map_err(|errno| Failure::os(Code::Call, path, "cannot try a socket", errno, ""));
-    let result = result.and_then(|stat| try_node(&detail, path, node, &stat, options, found));
+    // A socket that had lost its path at the save has left nothing there; another one of the process may have.
+    let is_left = detail.ino != 0 || has_another(image, &detail);
+    let result = result.and_then(|stat| try_node(&detail, is_left, path, node, &stat, options, found));
     let _ = fd::close(node);
     result
+}
+
+/// Whether the path of a socket was that of another one's file at the save.
+fn has_another(image: &Image<'static>, detail: &Socket) -> bool {
+    sockets(image).any(|(_, other)| other.ino != 0 && image.bytes(other.name) == image.bytes(detail.name))
+}
+
+/// The unix sockets, with their indices.
+fn sockets(image: &Image<'static>) -> impl Iterator<Item = (u32, Socket)> {
+    let files = (0u32..).zip(image.open_files().iter());
+    files
+        .filter(|(_, file)| matches!(file.kind, file_kind::UNIX_SOCKET | file_kind::UNIX_PAIR))
+        .map(|(index, file)| (index, image.detail::<Socket>(&file)))
+}
+
+/// What is left at a path is taken away once: before the first socket is bound to it. Those that had lost it come first.
+fn take_away_once(image: &Image<'static>, found: &mut [Found]) {
+    let is_stale =
+        |found: &[Found], index: u32| found.get(index as usize).is_some_and(|found| found.way == Way::Stale);
+    let lost = |(index, socket): &(u32, Socket)| socket.ino == 0 && is_stale(found, *index);
+    if !sockets(image).any(|socket| lost(&socket)) {
+        return;
+    }
+    for (index, socket) in sockets(image) {
+        let has_first = is_stale(found, index)
+            && sockets(image).any(|(other, first)| {
+                first.ino == 0
+                    && (socket.ino != 0 || other < index)
+                    && image.bytes(first.name) == image.bytes(socket.name)
+            });
+        if let Some(found) = found.get_mut(index as usize).filter(|_| has_first) {
+            found.way = Way::Same;
+        }
+    }
 }
 
 /// Whether what is at the path of a socket is the leftover of the saved process.
 fn try_node(
     detail: &Socket,
+    is_left: bool,
     path: &'static [u8],
     node: i32,
     stat: &Stat,
@@ -508,7 +548,7 @@ fn try_node(
 ) -> Result<'static, ()> {
     let advice = "stop who uses it, or remove it";
     let is_own = same_inode([detail.dev, detail.ino], stat) || stat.uid == sys::process::effective_uid();
-    if stat.mode & mode::TYPE != mode::SOCKET || !is_own {
+    if stat.mode & mode::TYPE != mode::SOCKET || !is_own || !is_left {
         let cause = "the path of a socket of the process is taken by another file";
         return Err(Failure::new(Code::Busy, path, cause, advice));
     }

@@ -63,7 +63,7 @@ pub fn bounds(image: &Image) -> usize {
             file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
                 let socket = image.detail::<image::details::Socket>(&file);
                 socket.options.len as usize / size_of::<SocketOption>()
-                    + socket.messages.len as usize / size_of::<u32>()
+                    + socket.messages.len as usize / size_of::<u32>() * 4
             }
             _ => 0,
         };
@@ -205,6 +205,7 @@ impl<'a> Builder<'a, '_> {
                 self.numbers.close_standard(number);
             }
         }
+        self.name_sockets()?;
         self.fill_epolls()?;
         self.fill_inotifies()?;
         self.own_files()?;
@@ -272,7 +273,7 @@ impl<'a> Builder<'a, '_> {
             | file_kind::INOTIFY
             | file_kind::PIDFD_SELF => self.open_event(file, number, cloexec)?,
             file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
-                self.open_socket(descriptor.file, file, number, cloexec)?;
+                self.open_socket(file, number, cloexec)?;
             }
             kind => return Err(unsupported(self.inputs.image.c_str(file.path), kind)),
         }

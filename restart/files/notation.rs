@@ -100,6 +100,11 @@ pub fn arguments(op: &Op, line: &mut Text) -> bool {
             path(b, int(a, line).text(", "));
             line.text(", 0");
         }
+        Sysno::renameat2 => {
+            path(b, int(a, line).text(", "));
+            path(d, int(c, line.text(", ")).text(", "));
+            flags(line.text(", "), e, &[(1, "RENAME_NOREPLACE")]);
+        }
         Sysno::fchmodat => {
             path(b, line.text("AT_FDCWD, "));
             octal(c, line.text(", "));
@@ -295,7 +300,7 @@ fn request(fd: u64, request: u64, arg: u64, line: &mut Text) {
 
 /// Level and name of the options that are named most; others are numbers.
 fn option(level: u64, name: u64, line: &mut Text) {
-    const SOCKET: [(u64, &str); 12] = [
+    const SOCKET: [(u64, &str); 14] = [
         (2, "SO_REUSEADDR"),
         (6, "SO_BROADCAST"),
         (7, "SO_SNDBUF"),
@@ -307,6 +312,8 @@ fn option(level: u64, name: u64, line: &mut Text) {
         (18, "SO_RCVLOWAT"),
         (20, "SO_RCVTIMEO_OLD"),
         (21, "SO_SNDTIMEO_OLD"),
+        (32, "SO_SNDBUFFORCE"),
+        (33, "SO_RCVBUFFORCE"),
         (42, "SO_PEEK_OFF"),
     ];
     const TCP: [(u64, &str); 6] = [
@@ -318,7 +325,7 @@ fn option(level: u64, name: u64, line: &mut Text) {
         (23, "TCP_FASTOPEN"),
     ];
     let (level_name, names): (&str, &[(u64, &str)]) = match level {
-        0 => ("SOL_IP", &[(1, "IP_TOS"), (2, "IP_TTL")]),
+        0 => ("SOL_IP", &[(1, "IP_TOS"), (2, "IP_TTL"), (15, "IP_FREEBIND")]),
         1 => ("SOL_SOCKET", &SOCKET),
         6 => ("SOL_TCP", &TCP),
         17 => ("SOL_UDP", &[]),

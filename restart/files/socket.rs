@@ -11,13 +11,39 @@ use image::format::{Blob, NONE, OpenFile, file_kind};
 use image::read::Image;
 use sys::Sysno;
 use sys::fd::open_flag;
+use sys::line::Line;
 use sys::socket::{family, kind, message};
 
 const SOL_SOCKET: u32 = 1;
 const SO_REUSEADDR: u32 = 2;
+const SO_SNDBUF: u32 = 7;
 const SO_PEEK_OFF: u32 = 42;
+const SOL_IP: u32 = 0;
+const SOL_IPV6: u32 = 41;
+const IP_FREEBIND: u32 = 15;
+const IPV6_FREEBIND: u32 = 78;
+/// What fits in the buffer of any new unix socket with all that the kernel adds.
+const SMALL: usize = 64 * 1024;
 const SHUT_RD: u64 = 0;
 const SHUT_WR: u64 = 1;
+/// `sizeof(struct sockaddr_un)`.
+const LONGEST: usize = 110;
+/// `RENAME_NOREPLACE`.
+const NOREPLACE: u64 = 1;
+
+/// What was shut down, as shutdown(2) takes it.
+fn shutdowns(detail: &Socket) -> impl Iterator<Item = u64> + use<> {
+    let flags = detail.flags;
+    let all = [(socket_flag::SHUT_READ, SHUT_RD), (socket_flag::SHUT_WRITE, SHUT_WR)];
+    all.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, how)| how)
+}
+
+/// What the file of a socket is called for a moment, beside its path, where that is another one's or nobody's; with its NUL.
+fn aside(index: u32) -> Line<32> {
+    let mut name = Line::new();
+    name.text(".ckpt").dec(u64::from(index)).text("\0");
+    name
+}
 
 /// The path in the address of a unix socket, with its NUL; `None` for other addresses.
 pub fn path<'a>(image: &Image<'a>, name: Blob) -> Option<&'a [u8]> {
@@ -48,6 +74,9 @@ impl<'a> Builder<'a, '_> {
         if let Some(peer) = peer {
             self.options(other, &image.detail(&peer), false)?;
         }
+        if peer.is_none() {
+            self.room_for(other, file.queued.len as usize)?;
+        }
         self.queue(other, file, &detail)?;
         if let Some(peer) = peer {
             self.queue(own, &peer, &image.detail(&peer))?;
@@ -56,10 +85,10 @@ impl<'a> Builder<'a, '_> {
             self.send(own, b"\0")?;
         }
         self.options(own, &detail, true)?;
-        self.end_flags(own, file, &detail, peer.is_some())?;
+        self.end_flags(own, file, &detail)?;
         if let Some(peer) = peer {
             self.options(other, &image.detail(&peer), true)?;
-            self.end_flags(other, &peer, &image.detail(&peer), true)?;
+            self.end_flags(other, &peer, &image.detail(&peer))?;
         }
         let mut all = ends.map(Temporary::new);
         self.settle(&mut all, 0, index)?;
@@ -70,12 +99,15 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// Flags of the open file, and shutdowns.
-    fn end_flags(&mut self, number: u32, file: &OpenFile, detail: &Socket, has_peer: bool) -> Result<'a, ()> {
+    fn end_flags(&mut self, number: u32, file: &OpenFile, detail: &Socket) -> Result<'a, ()> {
         self.nonblocking(number, file)?;
-        for (flag, how) in [(socket_flag::SHUT_READ, SHUT_RD), (socket_flag::SHUT_WRITE, SHUT_WR)] {
-            if has_peer && detail.flags & flag != 0 {
-                self.early(Op::zero(Sysno::shutdown, [u64::from(number), how]))?;
-            }
+        self.shut_down(number, detail)
+    }
+
+    /// What was shut down, of a socket that the kernel takes for connected, or of any unix socket.
+    fn shut_down(&mut self, number: u32, detail: &Socket) -> Result<'a, ()> {
+        for how in shutdowns(detail) {
+            self.early(Op::zero(Sysno::shutdown, [u64::from(number), how]))?;
         }
         Ok(())
     }
@@ -123,14 +155,8 @@ impl<'a> Builder<'a, '_> {
         self.early(Op::exact(Sysno::sendto, args, len))
     }
 
-    /// Makes a socket that is not connected, as descriptor `number`.
-    pub(super) fn open_socket(
-        &mut self,
-        index: u32,
-        file: &OpenFile,
-        number: u32,
-        cloexec: bool,
-    ) -> Result<'a, ()> {
+    /// Makes a socket that is not connected, as descriptor `number`. One of the unix family gets its name later: see [`Builder::name_sockets`].
+    pub(super) fn open_socket(&mut self, file: &OpenFile, number: u32, cloexec: bool) -> Result<'a, ()> {
         let image = self.inputs.image;
         let detail: Socket = image.detail(file);
         let expect = u64::from(number);
@@ -141,21 +167,178 @@ impl<'a> Builder<'a, '_> {
         let args = [u64::from(detail.domain), u64::from(detail.kind | flags), u64::from(detail.protocol)];
         self.early(Op::exact(Sysno::socket, args, expect))?;
         self.options(number, &detail, false)?;
+        if file.kind == file_kind::UNIX_SOCKET {
+            return Ok(());
+        }
         if detail.name.len > 0 {
-            self.bind(index, file, &detail, number)?;
+            self.bind_inet(file, &detail, number)?;
         }
         if detail.peer_name.len > 0 {
             let (address, len) = self.address(detail.peer_name);
-            // Nobody may be there now; the program finds out when it sends.
-            self.early(Op::any(Sysno::connect, [expect, address, len]))?;
+            self.early(Op::zero(Sysno::connect, [expect, address, len]))?;
         }
         if detail.flags & socket_flag::LISTENING != 0 {
             self.early(Op::zero(Sysno::listen, [expect, u64::from(detail.backlog)]))?;
         }
-        if detail.messages.len > 0 {
-            self.queue_from_nobody(file, &detail)?;
+        for how in shutdowns(&detail) {
+            // Without a peer the call returns ENOTCONN, and shuts down all the same (net/ipv4/af_inet.c, inet_shutdown).
+            let call = if detail.peer_name.len > 0 { Op::zero } else { Op::any };
+            self.early(call(Sysno::shutdown, [expect, how]))?;
         }
         self.options(number, &detail, true)
+    }
+
+    /// Gives the unix sockets their names, and what depends on names: all are bound before one is connected, and connected before a path goes.
+    ///
+    /// A path belongs to the socket whose file it leads to, which is bound last. The file of any other one, which had lost its path at the save, is
+    /// moved aside, where those that were connected to the socket still reach it, and goes in the end.
+    pub(super) fn name_sockets(&mut self) -> Result<'a, ()> {
+        let image = self.inputs.image;
+        for owners in [false, true] {
+            for (index, file) in self.unix_sockets() {
+                let detail: Socket = image.detail(&file);
+                let Some(number) = self.numbers.twin(index).filter(|_| detail.name.len > 0) else { continue };
+                if (detail.ino != 0) == owners {
+                    self.bind_unix(index, &detail, number)?;
+                }
+            }
+        }
+        for (index, file) in self.unix_sockets().filter(|(_, file)| file.kind == file_kind::UNIX_SOCKET) {
+            let detail: Socket = image.detail(&file);
+            let Some(number) = self.numbers.twin(index) else { continue };
+            if detail.messages.len > 0 {
+                self.queue_from_nobody(index, &file, &detail)?;
+            }
+            if detail.flags & socket_flag::LISTENING != 0 {
+                self.early(Op::zero(Sysno::listen, [u64::from(number), u64::from(detail.backlog)]))?;
+            }
+        }
+        self.connect_datagrams()?;
+        for (index, file) in self.unix_sockets() {
+            let detail: Socket = image.detail(&file);
+            let Some(number) = self.numbers.twin(index) else { continue };
+            if let Some(path) = self.path_now(index, &detail).filter(|_| detail.ino == 0) {
+                self.remove_aside(index, path)?;
+            }
+            if file.kind == file_kind::UNIX_SOCKET {
+                self.shut_down(number, &detail)?;
+                self.options(number, &detail, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unix_sockets(&self) -> impl Iterator<Item = (u32, OpenFile)> + use<'a> {
+        let files = (0u32..).zip(self.inputs.image.open_files().iter());
+        files.filter(|(_, file)| matches!(file.kind, file_kind::UNIX_SOCKET | file_kind::UNIX_PAIR))
+    }
+
+    /// The path of a unix socket, where its folder is now.
+    fn path_now(&self, index: u32, detail: &Socket) -> Option<&'a [u8]> {
+        let found = self.found(index);
+        path(self.inputs.image, detail.name)
+            .map(|saved| if found.path.is_empty() { saved } else { found.path })
+    }
+
+    /// Binds a unix socket.
+    fn bind_unix(&mut self, index: u32, detail: &Socket, number: u32) -> Result<'a, ()> {
+        let Some(path) = self.path_now(index, detail) else {
+            let (address, len) = self.address(detail.name);
+            return self.early(Op::zero(Sysno::bind, [u64::from(number), address, len]));
+        };
+        let (address, len) = self.address_of(path)?;
+        let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
+        self.bind_to_path(index, detail, path, bind)
+    }
+
+    /// The address of a path, and its length.
+    fn address_of(&mut self, path: &[u8]) -> Result<'a, (u64, u64)> {
+        let mut address = Line::<128>::new();
+        address.bytes(&(family::UNIX as u16).to_ne_bytes()).bytes(path);
+        // A path may fill all of the 108 bytes, without a NUL.
+        let len = address.as_bytes().len().min(LONGEST) as u64;
+        Ok((self.keep_bytes(address.as_bytes())?, len))
+    }
+
+    /// The address under which a socket can be reached until all are connected, and its length.
+    fn present_address(&mut self, index: u32, detail: &Socket) -> Result<'a, (u64, u64)> {
+        let Some(path) = self.path_now(index, detail) else { return Ok(self.address(detail.name)) };
+        if detail.ino != 0 {
+            return self.address_of(path);
+        }
+        // In the same folder: elsewhere may be another file system.
+        let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let mut moved = Line::<128>::new();
+        moved.bytes(path.get(..end).unwrap_or_default()).bytes(aside(index).as_bytes());
+        self.address_of(moved.as_bytes())
+    }
+
+    /// Connects the unix datagram sockets that are connected to an address.
+    ///
+    /// A socket that is connected itself takes nothing but what its peer sends, and refuses to be connected to by others: those that were connected to it come
+    /// before it.
+    fn connect_datagrams(&mut self) -> Result<'a, ()> {
+        let image = self.inputs.image;
+        let count = image.open_files().len();
+        let mut waiting = self.arena.list::<u32>(count)?;
+        for _ in 0..count {
+            waiting.push(0)?;
+        }
+        let waiting = waiting.into_mut_slice();
+        // For each socket: how many others are still to be connected to it.
+        let is_connected = |file: &OpenFile| {
+            file.kind == file_kind::UNIX_SOCKET && image.detail::<Socket>(file).peer_name.len > 0
+        };
+        for (index, file) in self.unix_sockets().filter(|(_, file)| is_connected(file)) {
+            if let Some(count) = waiting.get_mut(file.peer as usize).filter(|_| file.peer != index) {
+                *count += 1;
+            }
+        }
+        // Each chain from its beginning: sockets to which nobody is connected, then those to which all are. The save refuses what has no beginning.
+        for (index, file) in self.unix_sockets().filter(|(_, file)| is_connected(file)) {
+            let (mut index, mut file) = (index, file);
+            while waiting.get(index as usize) == Some(&0) {
+                self.connect_datagram(index, &file)?;
+                if let Some(done) = waiting.get_mut(index as usize) {
+                    *done = NONE;
+                }
+                let next = image.open_files().get(file.peer as usize).filter(is_connected);
+                let Some(peer) = next.filter(|_| file.peer != index) else { break };
+                if let Some(count) = waiting.get_mut(file.peer as usize) {
+                    *count = count.wrapping_sub(1);
+                }
+                (index, file) = (file.peer, peer);
+            }
+        }
+        Ok(())
+    }
+
+    fn connect_datagram(&mut self, index: u32, file: &OpenFile) -> Result<'a, ()> {
+        let image = self.inputs.image;
+        let detail: Socket = image.detail(file);
+        let Some(number) = self.numbers.twin(index).map(u64::from) else { return Ok(()) };
+        if let Some(peer) = image.open_files().get(file.peer as usize) {
+            let (address, len) = self.present_address(file.peer, &image.detail(&peer))?;
+            return self.early(Op::zero(Sysno::connect, [number, address, len]));
+        }
+        let (address, len) = self.address(detail.peer_name);
+        if detail.messages.len > 0 {
+            // Connecting twice, as below, would take away what is queued.
+            return self.early(Op::zero(Sysno::connect, [number, address, len]));
+        }
+        // First to a socket that ends at once. Nobody may have the address now: then the program finds what it would have found if its peer had ended.
+        let mut gone = Line::<64>::new();
+        gone.bytes(&(family::UNIX as u16).to_ne_bytes()).text("\0ckpt-");
+        gone.dec(u64::from(self.inputs.pid)).text("-").dec(u64::from(index));
+        let gone = gone.as_bytes();
+        let (gone_len, gone) = (gone.len() as u64, self.keep_bytes(gone)?);
+        let socket = self.numbers.take();
+        let kind = u64::from(kind::DGRAM | kind::CLOEXEC);
+        self.early(Op::exact(Sysno::socket, [u64::from(family::UNIX), kind, 0], u64::from(socket)))?;
+        self.early(Op::zero(Sysno::bind, [u64::from(socket), gone, gone_len]))?;
+        self.early(Op::zero(Sysno::connect, [number, gone, gone_len]))?;
+        self.dispose(&[Temporary::new(socket)])?;
+        self.early(Op::any(Sysno::connect, [number, address, len]))
     }
 
     fn address(&self, name: Blob) -> (u64, u64) {
@@ -163,24 +346,28 @@ impl<'a> Builder<'a, '_> {
         (address.as_ptr() as u64, address.len() as u64)
     }
 
-    /// Gives a socket its name again.
-    fn bind(&mut self, index: u32, file: &OpenFile, detail: &Socket, number: u32) -> Result<'a, ()> {
+    /// Gives an internet socket its address again.
+    fn bind_inet(&mut self, file: &OpenFile, detail: &Socket, number: u32) -> Result<'a, ()> {
         let image = self.inputs.image;
         let (address, len) = self.address(detail.name);
         let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
-        if let Some(saved) = path(image, detail.name) {
-            let found = self.found(index);
-            if found.path.is_empty() || found.path == saved {
-                return self.bind_to_path(index, detail, saved, bind);
-            }
-            // Its folder is elsewhere now.
-            let mut address = sys::line::Line::<112>::new();
-            address.bytes(&(family::UNIX as u16).to_ne_bytes()).bytes(found.path);
-            let len = address.as_bytes().len() as u64;
-            let address = self.keep_bytes(address.as_bytes())?;
-            let bind = Op::zero(Sysno::bind, [u64::from(number), address, len]);
-            return self.bind_to_path(index, detail, found.path, bind);
+        let is_set = |name: u32| {
+            image.entries::<SocketOption>(detail.options).iter().any(|option| {
+                matches!(option.level, SOL_IP | SOL_IPV6) && option.name == name && option.value != [0; 16]
+            })
+        };
+        let frees =
+            detail.flags & socket_flag::FREEBIND != 0 && !is_set(IP_FREEBIND) && !is_set(IPV6_FREEBIND);
+        if frees {
+            self.set_number(number, SOL_IP, IP_FREEBIND, 1)?;
         }
+        self.bind_here(file, detail, number, bind)?;
+        if frees { self.set_number(number, SOL_IP, IP_FREEBIND, 0) } else { Ok(()) }
+    }
+
+    /// The bind(2) of an internet socket.
+    fn bind_here(&mut self, file: &OpenFile, detail: &Socket, number: u32, bind: Op) -> Result<'a, ()> {
+        let image = self.inputs.image;
         if file.kind != file_kind::TCP {
             return self.early(bind);
         }
@@ -215,35 +402,60 @@ impl<'a> Builder<'a, '_> {
         self.early(Op::success(Sysno::umask, [now], masked))?;
         self.entry_must_be(parent, name, ANY)?;
         if detail.ino == 0 {
-            // The path was gone, or another's, when the process was saved.
-            self.early(remove)?;
+            // The path was gone, or that of another socket, when the process was saved.
+            let aside = self.keep_bytes(aside(index).as_bytes())?;
+            let parent = u64::from(parent);
+            let args = [parent, name.as_ptr() as u64, parent, aside, NOREPLACE];
+            self.early(Op::zero(Sysno::renameat2, args))?;
         }
         self.let_go(parent)
     }
 
+    /// Takes away what [`Builder::bind_to_path`] has moved aside.
+    fn remove_aside(&mut self, index: u32, path: &'a [u8]) -> Result<'a, ()> {
+        let (parent, _) = split(path, self.arena)?;
+        let parent = self.hold(parent, Identity::default(), open_flag::DIRECTORY)?;
+        let aside = self.keep_bytes(aside(index).as_bytes())?;
+        self.early(Op::zero(Sysno::unlinkat, [u64::from(parent), aside, 0]))?;
+        self.let_go(parent)
+    }
+
     fn reuse(&mut self, number: u32, value: u32) -> Result<'static, ()> {
+        self.set_number(number, SOL_SOCKET, SO_REUSEADDR, value)
+    }
+
+    /// Sets an option that is an `int`.
+    fn set_number(&mut self, number: u32, level: u32, name: u32, value: u32) -> Result<'static, ()> {
         let value = self.keep(value)?;
-        let args = [u64::from(number), u64::from(SOL_SOCKET), u64::from(SO_REUSEADDR), value, 4];
+        let args = [u64::from(number), u64::from(level), u64::from(name), value, 4];
         self.early(Op::zero(Sysno::setsockopt, args))
     }
 
     /// Queues messages whose senders had no name, in a socket that has one.
-    fn queue_from_nobody(&mut self, file: &OpenFile, detail: &Socket) -> Result<'a, ()> {
+    fn queue_from_nobody(&mut self, index: u32, file: &OpenFile, detail: &Socket) -> Result<'a, ()> {
         let image = self.inputs.image;
-        let (address, address_len) = self.address(detail.name);
-        let sender = self.numbers.take();
-        let args =
-            [u64::from(detail.domain), u64::from(detail.kind | kind::CLOEXEC), u64::from(detail.protocol)];
-        self.early(Op::exact(Sysno::socket, args, u64::from(sender)))?;
+        let (address, address_len) = self.present_address(index, detail)?;
+        let kind = u64::from(detail.kind | kind::CLOEXEC);
         let mut rest = image.bytes(file.queued);
         for len in image.entries::<u32>(detail.messages).iter() {
             let Some((message, more)) = rest.split_at_checked(len as usize) else { break };
+            // Each has a buffer of its own: they may have come from many, and together be larger than one has.
+            let sender = self.numbers.take();
+            let args = [u64::from(detail.domain), kind, u64::from(detail.protocol)];
+            self.early(Op::exact(Sysno::socket, args, u64::from(sender)))?;
+            self.room_for(sender, message.len())?;
             let flags = u64::from(message::DONTWAIT);
             let args =
                 [u64::from(sender), message.as_ptr() as u64, u64::from(len), flags, address, address_len];
             self.early(Op::exact(Sysno::sendto, args, u64::from(len)))?;
+            self.dispose(&[Temporary::new(sender)])?;
             rest = more;
         }
-        self.dispose(&[Temporary::new(sender)])
+        Ok(())
+    }
+
+    /// Makes room for what a sender is to send, as far as the system allows: its original may have had more.
+    fn room_for(&mut self, sender: u32, len: usize) -> Result<'static, ()> {
+        if len <= SMALL { Ok(()) } else { self.set_number(sender, SOL_SOCKET, SO_SNDBUF, len as u32) }
     }
 }

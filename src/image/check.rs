@@ -333,7 +333,9 @@ fn detail(image: &Image, number: u32, file: &OpenFile) -> Checked {
         }
         file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
             let is_mutual = peer.is_none_or(|peer| peer.peer == number && peer.kind == file_kind::UNIX_PAIR);
-            need(file.kind != file_kind::UNIX_PAIR || is_mutual, "bad image: ends of a pair of sockets")?;
+            let is_connected = peer.is_none_or(|peer| peer.kind == file_kind::UNIX_SOCKET);
+            let fits = if file.kind == file_kind::UNIX_PAIR { is_mutual } else { is_connected };
+            need(fits, "bad image: peers of sockets")?;
             let socket = image.detail::<details::Socket>(file);
             blob(image, socket.options, size_of::<SocketOption>(), TABLE)?;
             blob(image, socket.messages, size_of::<u32>(), TABLE)?;

@@ -177,6 +177,8 @@ pub mod socket_flag {
     pub const SHUT_WRITE: u32 = 4;
     /// The other end of a pair was closed with unread bytes in it: reading gives ECONNRESET at the end.
     pub const RESET: u32 = 8;
+    /// The address that it is bound to was none of the machine: bound with `IP_FREEBIND`, which may have been taken back since.
+    pub const FREEBIND: u32 = 16;
 }
 
 plain! {

@@ -103,6 +103,7 @@ pub mod poll_event {
     pub const OUT: i16 = 4;
     pub const ERR: i16 = 8;
     pub const HUP: i16 = 16;
+    pub const RDHUP: i16 = 0x2000;
 }
 
 /// poll(2) without waiting: which of the events hold, errors and hang-ups included.
@@ -130,6 +131,15 @@ pub fn readable_bytes(fd: i32) -> Result<u32> {
     let mut count = 0u32;
     // SAFETY: the kernel writes one int.
     unsafe { sc!(ioctl, fd, FIONREAD, &raw mut count) }?;
+    Ok(count)
+}
+
+/// Bytes that a socket still has to send (`SIOCOUTQ`, udp(7)).
+pub fn unsent_bytes(fd: i32) -> Result<u32> {
+    const SIOCOUTQ: u32 = 0x5411;
+    let mut count = 0u32;
+    // SAFETY: the kernel writes one int.
+    unsafe { sc!(ioctl, fd, SIOCOUTQ, &raw mut count) }?;
     Ok(count)
 }
 

@@ -30,6 +30,8 @@ pub mod option {
     pub const TYPE: u32 = 3;
     pub const SNDBUF: u32 = 7;
     pub const RCVBUF: u32 = 8;
+    pub const SNDBUFFORCE: u32 = 32;
+    pub const RCVBUFFORCE: u32 = 33;
     pub const PASSCRED: u32 = 16;
     pub const GET_FILTER: u32 = 26;
     pub const ACCEPTCONN: u32 = 30;
@@ -100,6 +102,18 @@ pub fn connect(fd: i32, address: &[u8]) -> Result<()> {
     unsafe { sc!(connect, fd, address.as_ptr(), address.len()) }.map(drop)
 }
 
+/// bind(2).
+pub fn bind(fd: i32, address: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads the address only.
+    unsafe { sc!(bind, fd, address.as_ptr(), address.len()) }.map(drop)
+}
+
+/// send(2) of one byte at an address, which need not be mapped, without waiting and without SIGPIPE.
+pub fn send_from(fd: i32, byte: u64) -> Result<usize> {
+    // SAFETY: the kernel reads at most a byte, or finds that it cannot.
+    unsafe { sc!(sendto, fd, byte, 1, message::DONTWAIT | message::NOSIGNAL, 0, 0) }
+}
+
 /// Flags of recvmsg(2).
 pub mod message {
     #![allow(missing_docs)]
@@ -107,6 +121,7 @@ pub mod message {
     pub const CTRUNC: u32 = 8;
     pub const TRUNC: u32 = 0x20;
     pub const DONTWAIT: u32 = 0x40;
+    pub const NOSIGNAL: u32 = 0x4000;
 }
 
 /// `struct msghdr`.

@@ -25,10 +25,13 @@ survivors! {
     devices_without_state_are_opened_again: "fd_devices";
     socket_pairs_keep_what_is_queued: "fd_pair";
     unix_sockets_have_their_names_again: "fd_unix";
+    unix_sockets_that_depend_on_each_other: "fd_unix_order";
+    what_was_shut_down_stays_shut: "fd_shut";
     internet_sockets_listen_again: "fd_inet";
     signals_of_files_go_where_they_went: "fd_owner";
     locks_are_held_again: "fd_locks";
     thousands_of_descriptors_come_back: "fd_many";
+    many_sockets_with_unread_messages: "fd_many_sockets";
     a_table_without_a_free_number_is_saved: "fd_full";
     pipes_with_one_end_in_packet_mode_or_large: "pipes";
     fifo_read_and_written_by_one_process: "fifos";
@@ -51,7 +54,13 @@ fn what_cannot_be_restored_is_refused_by_name() {
         ("multicast", "a UDP socket that has joined a multicast group"),
         ("multicast6", "a UDP socket that has joined a multicast group"),
         ("unix-waiting", "a unix socket with a connection that was not accepted yet"),
-        ("unix-named", "a unix socket that is connected to one of this very process by a name"),
+        (
+            "unix-named",
+            "a unix socket that is connected to one of this very process by an abstract name, under which another one still listens",
+        ),
+        ("abandoned", "a unix socket whose peer has been connected to another one since"),
+        ("taken", "a unix socket whose path leads to another file now"),
+        ("corked", "a UDP socket with a datagram that was not sent yet (UDP_CORK)"),
         ("in-flight", "a unix socket with a message in it that carries descriptors"),
         ("pipe", "a pipe whose other end belongs to another process"),
         ("pipe-writer", "a pipe whose other end belongs to another process"),

@@ -9,6 +9,7 @@
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/fanotify.h>
@@ -75,6 +76,8 @@ static void tcp(int accepted)
 static void unix_listener(int accepted)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "listener" };
+    if (accepted)
+        snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "victim-refused-%d", getpid()), address.sun_path[0] = 0;
     int listener = must(socket(AF_UNIX, SOCK_STREAM, 0));
     must(bind(listener, (void *)&address, sizeof address));
     must(listen(listener, 5));
@@ -122,6 +125,34 @@ static void multicast(int family)
     may(setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof request));
 }
 
+/* Its peer has left it for another one. */
+static void abandoned(void)
+{
+    int pair[2];
+    struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "another" };
+    must(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    other = must(socket(AF_UNIX, SOCK_DGRAM, 0));
+    must(bind(other, (void *)&address, sizeof address));
+    must(connect(pair[1], (void *)&address, sizeof address));
+    fd = pair[0];
+    /* The kernel says so by an error, which the program takes. */
+    check(send(fd, "x", 1, 0) == -1, "an abandoned socket sends");
+}
+
+static void corked(void)
+{
+    udp();
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    must(getsockname(fd, (void *)&address, &len));
+    other = fd;
+    must(recv(other, &(char){ 0 }, 1, 0));
+    fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+    must(connect(fd, (void *)&address, len));
+    must(setsockopt(fd, IPPROTO_UDP, UDP_CORK, &(int){ 1 }, sizeof(int)));
+    must(send(fd, "held back", 9, 0));
+}
+
 static void set_up(void)
 {
     int ends[2];
@@ -139,7 +170,17 @@ static void set_up(void)
         unix_listener(0), child_with(other, other);
     else if (is("unix-named"))
         unix_listener(1);
-    else if (is("in-flight"))
+    else if (is("abandoned"))
+        abandoned();
+    else if (is("corked"))
+        corked();
+    else if (is("taken")) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "path" };
+        fd = must(socket(AF_UNIX, SOCK_DGRAM, 0));
+        must(bind(fd, (void *)&address, sizeof address));
+        must(unlink("path"));
+        must(mkfifo("path", 0600));
+    } else if (is("in-flight"))
         in_flight();
     else if (is("pipe")) {
         must(pipe(ends));

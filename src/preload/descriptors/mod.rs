@@ -1,7 +1,7 @@
 //! Descriptors and the open file descriptions behind them.
 //!
 //! The helper looks at its own copy of the target's table. It disturbs nothing: no offset moves, no flag changes, nothing that is queued is
-//! taken out. Two passes, because what a file is may depend on the others: a pipe whose other end is in the table is restored with
+//! taken out. Several passes, because what a file is may depend on the others: a pipe whose other end is in the table is restored with
 //! it, one whose other end is elsewhere cannot be.
 //!
 //! ```text
@@ -33,7 +33,7 @@ use crate::message::{Failure, Kind};
 use crate::report::Report;
 use crate::scratch::{List, Scratch};
 use core::cmp::Ordering;
-use diag::Diag;
+use diag::{Diag, UnixState};
 use image::format::{Blob, Descriptor, NONE, OpenFile, Time, file_kind};
 use info::{Info, Target};
 use sys::fd::{self, Stat, fcntl, open_flag};
@@ -100,6 +100,10 @@ pub struct Table<'a> {
     order: List<u32>,
     /// For questions about unix sockets, when there are any.
     diag: Option<Diag>,
+    /// Where there are many: the answers for each file, or nothing.
+    states: List<UnixState>,
+    /// What a new socket has, of the kind that was looked at last.
+    fresh: Option<socket::Fresh>,
 }
 
 /// Reads the table, without the descriptors of the report.
@@ -118,12 +122,26 @@ pub fn read(
         scratch.push(&mut descriptors, Descriptor { number, file: NONE, flags: 0 })?;
     }
     let files = scratch.list::<OpenFile>();
-    let mut table = Table { scratch, target, descriptors, files, numbers, order, diag: None };
+    let mut table = Table {
+        scratch,
+        target,
+        descriptors,
+        files,
+        numbers,
+        order,
+        diag: None,
+        states: List::default(),
+        fresh: None,
+    };
     for at in 0..table.descriptors.len() {
         table.add(at, report)?;
     }
+    unix::ask_for_all(&mut table)?;
     for index in 0..table.files.len() {
         table.connect(index).or_else(|stop| tell(stop, report))?;
+    }
+    for index in 0..table.files.len() {
+        unix::check_names(&mut table, index).or_else(|stop| tell(stop, report))?;
     }
     Ok((table.files, table.descriptors))
 }
@@ -182,7 +200,7 @@ impl Table<'_> {
     }
 
     fn identity(&self, index: u32) -> (u64, u64) {
-        self.files.get(index as usize).map_or((0, 0), |file| (file.dev, file.ino))
+        identity(&self.files, index)
     }
 
     /// The file that `number` shares with an earlier descriptor, or the place of a new one in the order.
@@ -248,11 +266,12 @@ impl Table<'_> {
 
     /// The files with the inode of a file, that one included.
     fn same_inode(&self, file: &OpenFile) -> impl Iterator<Item = usize> {
-        let wanted = (file.dev, file.ino);
-        let ordered = self.ordered();
-        let low = ordered.partition_point(|index| self.identity(*index) < wanted);
-        let alike = ordered.get(low..).unwrap_or_default().iter();
-        alike.map(|index| *index as usize).take_while(move |index| self.identity(*index as u32) == wanted)
+        with_inode(&self.files, self.ordered(), (file.dev, file.ino))
+    }
+
+    /// The socket of the table that has inode `ino`, of the same device as socket `index`.
+    fn socket_of_inode(&self, index: usize, ino: u32) -> Option<usize> {
+        socket_of_inode(&self.files, self.ordered(), index, ino)
     }
 
     /// A number of the file that is 0, 1 or 2.
@@ -351,6 +370,28 @@ impl Table<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn identity(files: &[OpenFile], index: u32) -> (u64, u64) {
+    files.get(index as usize).map_or((0, 0), |file| (file.dev, file.ino))
+}
+
+/// The files with a device and inode. `order`: all files, by those.
+fn with_inode<'f>(
+    files: &'f [OpenFile],
+    order: &'f [u32],
+    wanted: (u64, u64),
+) -> impl Iterator<Item = usize> + use<'f> {
+    let low = order.partition_point(|index| identity(files, *index) < wanted);
+    let alike = order.get(low..).unwrap_or_default().iter();
+    alike.map(|index| *index as usize).take_while(move |index| identity(files, *index as u32) == wanted)
+}
+
+/// [`Table::socket_of_inode`].
+fn socket_of_inode(files: &[OpenFile], order: &[u32], index: usize, ino: u32) -> Option<usize> {
+    let dev = files.get(index)?.dev;
+    let order = order.get(..files.len()).unwrap_or_default();
+    with_inode(files, order, (dev, u64::from(ino))).next().filter(|_| ino != 0)
 }
 
 /// Who gets the signals of a file, and which (fcntl(2), "Managing signals").

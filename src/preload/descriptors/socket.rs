@@ -20,11 +20,19 @@ mod level {
     pub const UDP: u32 = 17;
     pub const IPV6: u32 = 41;
 }
+const FORBIDDEN: Kind = Kind {
+    what: "a socket with an option that the process may not set again",
+    advice: "save and restart it as root, or close the socket before the save",
+};
+const TOO_LARGE: Kind = Kind {
+    what: "a socket with larger buffers than the process may ask for",
+    advice: "raise net.core.wmem_max and net.core.rmem_max, or save and restart it as root",
+};
 /// `IPPROTO_MPTCP`.
 const MPTCP: u32 = 262;
 
 /// Options that a program can set and read, by level (include/uapi: asm-generic/socket.h, linux/in.h, linux/in6.h, linux/tcp.h, linux/udp.h). The sizes of
-/// the buffers are special: see [`buffers`].
+/// the buffers are special: see [`options`].
 const OPTIONS: [(u32, &[u32]); 5] = [
     (
         level::IP,
@@ -103,26 +111,123 @@ pub fn store(table: &mut Table<'_>, index: usize, kind: u32, socket: &Socket) ->
     Ok(())
 }
 
+/// What a new socket of a kind has: many sockets are of the same one.
+pub struct Fresh {
+    /// Family, type and protocol.
+    of: [u32; 3],
+    /// The values of its options, in the order of [`options_of`].
+    values: [Option<SocketOption>; MOST],
+}
+
+/// At least as many as any kind of socket has options.
+const MOST: usize = 96;
+const _: () = {
+    let [ip, v6, tcp, _, own] = OPTIONS;
+    assert!(ip.1.len() + v6.1.len() + tcp.1.len() + own.1.len() + 2 <= MOST);
+};
+
+/// The options of a socket; the sizes of its buffers come last.
+fn options_of(socket: &Socket) -> impl Iterator<Item = (u32, u32)> {
+    let levels = OPTIONS.iter().filter(|(level, _)| has_level(socket, *level));
+    levels
+        .flat_map(|(level, names)| names.iter().map(move |name| (*level, *name)))
+        .chain([(level::SOCKET, option::SNDBUF), (level::SOCKET, option::RCVBUF)])
+}
+
+fn open_fresh(socket: &Socket) -> Result<i32, Failure> {
+    socket::open(socket.domain, socket.kind | kind::CLOEXEC, socket.protocol)
+        .map_err(|errno| Failure::Ask("socket", errno))
+}
+
+/// Asks a new socket of the same kind for its options, unless the last one that was asked was of that kind.
+fn know_fresh(table: &mut Table<'_>, socket: &Socket) -> Result<(), Failure> {
+    let of = [socket.domain, socket.kind, socket.protocol];
+    if table.fresh.as_ref().is_some_and(|known| known.of == of) {
+        return Ok(());
+    }
+    let fresh = open_fresh(socket)?;
+    let mut known = Fresh { of, values: [None; MOST] };
+    let result = options_of(socket).zip(&mut known.values).try_for_each(|((level, name), slot)| {
+        *slot = value(fresh, level, name)?;
+        Ok(())
+    });
+    let _ = fd::close(fresh);
+    table.fresh = Some(known);
+    result
+}
+
 /// The options in which a socket differs from a new one of its kind.
 pub fn options(table: &mut Table<'_>, index: usize, socket: &Socket) -> Result<Blob, Stop> {
     let fd = table.number(index);
-    let fresh = socket::open(socket.domain, socket.kind | kind::CLOEXEC, socket.protocol)
-        .map_err(|errno| Failure::Ask("socket", errno))?;
+    know_fresh(table, socket)?;
     let mut found = Blob::default();
-    let result = OPTIONS
-        .iter()
-        .filter(|(level, _)| has_level(socket, *level))
-        .flat_map(|(level, names)| names.iter().map(move |name| (*level, *name)))
-        .try_for_each(|(level, name)| match (value(fd, level, name)?, value(fresh, level, name)?) {
-            (Some(own), default) if default != Some(own) => {
-                Ok(table.scratch.append(&mut found, bytes_of(&own))?)
+    let Table { fresh: Some(fresh), scratch, .. } = table else { return Ok(found) };
+    // Bit 0: the size of the send buffer was chosen by the program; bit 1: that of the receive buffer. Linux 5.14.
+    let chosen = socket::number(fd, level::SOCKET, option::BUF_LOCK);
+    for ((level, name), default) in options_of(socket).zip(&fresh.values) {
+        let Some(mut own) = value(fd, level, name)? else { continue };
+        let differs = *default != Some(own);
+        let differs = match (level, name) {
+            // The kernel chooses them by itself until the program does. It counts twice what it is asked for.
+            (level::SOCKET, option::SNDBUF | option::RCVBUF) => {
+                if let Some(size) = own.value.first_chunk_mut::<4>() {
+                    *size = (u32::from_ne_bytes(*size) / 2).to_ne_bytes();
+                }
+                let bit = if name == option::SNDBUF { 1 } else { 2 };
+                chosen.map_or(differs, |chosen| chosen & bit != 0)
             }
-            _ => Ok(()),
-        })
-        .and_then(|()| buffers(table, fd, fresh, &mut found));
-    let _ = fd::close(fresh);
-    result?;
+            _ => differs,
+        };
+        if differs {
+            scratch.append(&mut found, bytes_of(&own))?;
+        }
+    }
+    if found.len > 0 {
+        let trial = open_fresh(socket)?;
+        let result = try_options(table, fd, trial, found);
+        let _ = fd::close(trial);
+        result?;
+    }
     Ok(found)
+}
+
+/// Whether every option can be set again: some need a privilege that the process may have given up, or never have had.
+fn try_options(table: &mut Table<'_>, fd: i32, fresh: i32, found: Blob) -> Result<(), Stop> {
+    const FORCED: [(u32, u32); 2] =
+        [(option::SNDBUF, option::SNDBUFFORCE), (option::RCVBUF, option::RCVBUFFORCE)];
+    for place in (0..found.len as usize).step_by(size_of::<SocketOption>()) {
+        let Some(option) = image::plain::read::<SocketOption>(table.scratch.blob(found), place) else {
+            break;
+        };
+        let value_of =
+            |option: &SocketOption| option.value.first_chunk::<4>().map(|v| u32::from_ne_bytes(*v));
+        let set = |name: u32| {
+            let value = option.value.get(..option.len as usize).unwrap_or_default();
+            socket::set_option(fresh, option.level, name, value)
+        };
+        let is_set = set(option.name).is_ok();
+        let forced = FORCED.iter().find(|(name, _)| (option.level, option.name) == (level::SOCKET, *name));
+        let Some((_, force)) = forced.filter(|_| is_set) else {
+            if is_set {
+                continue;
+            }
+            return Err(Failure::Descriptor(fd, FORBIDDEN).into());
+        };
+        // Twice what was asked for, or what the system allows.
+        let wanted = value_of(&option).unwrap_or(0).saturating_mul(2);
+        if socket::number(fresh, level::SOCKET, option.name).is_ok_and(|size| size >= wanted) {
+            continue;
+        }
+        if set(*force).is_err() {
+            return Err(Failure::Descriptor(fd, TOO_LARGE).into());
+        }
+        let _ = image::plain::write(
+            table.scratch.blob_mut(found),
+            place,
+            &SocketOption { name: *force, ..option },
+        );
+    }
+    Ok(())
 }
 
 /// Whether a socket has options of a level.
@@ -145,23 +250,4 @@ fn value(fd: i32, level: u32, name: u32) -> Result<Option<SocketOption>, Failure
         Err(errno) => return Err(Failure::Ask("getsockopt", errno)),
     }
     Ok(Some(option))
-}
-
-/// The sizes of the buffers, which the kernel chooses by itself until the program does. It counts twice what it is asked for.
-fn buffers(table: &mut Table<'_>, fd: i32, fresh: i32, found: &mut Blob) -> Result<(), Stop> {
-    // Bit 0: the size of the send buffer was chosen by the program; bit 1: that of the receive buffer. Linux 5.14.
-    let chosen = socket::number(fd, level::SOCKET, option::BUF_LOCK);
-    for (bit, name) in [(1, option::SNDBUF), (2, option::RCVBUF)] {
-        let (Some(mut own), Some(default)) =
-            (value(fd, level::SOCKET, name)?, value(fresh, level::SOCKET, name)?)
-        else {
-            continue;
-        };
-        let is_chosen = chosen.map_or(own != default, |chosen| chosen & bit != 0);
-        if is_chosen && let Some(size) = own.value.first_chunk_mut::<4>() {
-            *size = (u32::from_ne_bytes(*size) / 2).to_ne_bytes();
-            table.scratch.append(found, bytes_of(&own))?;
-        }
-    }
-    Ok(())
 }
