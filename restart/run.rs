@@ -335,6 +335,8 @@ fn inputs<'a>(
         },
         cwd: paths.cwd(image, arena)?,
         paths,
+        user: [sys::process::effective_uid(), sys::process::effective_gid()],
+        may_chown: may(capability::CHOWN) && !kept.namespace,
         roll_back: options.roll_back,
         group: sys::process::group(),
         // What a file gives is not for that.

@@ -19,6 +19,7 @@ impl<'a> Builder<'a, '_> {
         for (index, file) in (0u32..).zip(image.open_files().iter()) {
             let Some(number) = self.numbers.twin(index).map(u64::from) else { continue };
             self.owner(number, &file)?;
+            self.inode(index, number, &file)?;
             if matches!(file.kind, file_kind::STANDARD | file_kind::TERMINAL) {
                 continue;
             }
@@ -34,6 +35,34 @@ impl<'a> Builder<'a, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Owner and mode of a pipe or a socket, which are made anew.
+    fn inode(&mut self, index: u32, number: u64, file: &OpenFile) -> Result<'a, ()> {
+        let fresh = match file.kind {
+            file_kind::PIPE if file.peer == index => 0o600,
+            file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => 0o777,
+            _ => return Ok(()),
+        };
+        if [file.uid, file.gid] != self.inputs.user {
+            self.give_owner(number, file)?;
+        }
+        let mode = file.mode & 0o7777;
+        if mode == fresh {
+            return Ok(());
+        }
+        self.early(Op::zero(Sysno::fchmod, [number, u64::from(mode)]))
+    }
+
+    /// Gives a file that was made anew the owner that it had, as far as this user may. Without the privilege the user can only be what it is, and the
+    /// group only one that the user is in; docs/state.md says so.
+    pub(crate) fn give_owner(&mut self, number: u64, file: &OpenFile) -> Result<'a, ()> {
+        let [user, _] = self.inputs.user;
+        let args = [number, u64::from(file.uid), u64::from(file.gid)];
+        if self.inputs.may_chown {
+            return self.early(Op::zero(Sysno::fchown, args));
+        }
+        if file.uid == user { self.early(Op::any(Sysno::fchown, args)) } else { Ok(()) }
     }
 
     /// Who gets the signals of a file, which, and whether there are any. At the save it was the process itself or its group.

@@ -232,7 +232,7 @@ impl<'a> Builder<'a, '_> {
         }
         if found.way == Way::Image {
             let number = self.numbers.take();
-            self.open_object(file, number, true)?;
+            self.open_object(descriptor.file, file, number, true)?;
             self.numbers.give_back(number);
             self.duplicate(number, descriptor)?;
             return self.early(Op::zero(Sysno::close, [u64::from(number)]));
@@ -265,7 +265,9 @@ impl<'a> Builder<'a, '_> {
         let direct = number == descriptor.number;
         let cloexec = !direct || descriptor.flags & CLOEXEC != 0;
         match file.kind {
-            file_kind::MEMFD | file_kind::DELETED => self.open_object(file, number, cloexec)?,
+            file_kind::MEMFD | file_kind::DELETED => {
+                self.open_object(descriptor.file, file, number, cloexec)?
+            }
             file_kind::EVENTFD
             | file_kind::TIMERFD
             | file_kind::SIGNALFD

@@ -105,6 +105,14 @@ pub fn arguments(op: &Op, line: &mut Text) -> bool {
             path(d, int(c, line.text(", ")).text(", "));
             flags(line.text(", "), e, &[(1, "RENAME_NOREPLACE")]);
         }
+        Sysno::fchown => {
+            int(a, line).text(", ").dec(b).text(", ").dec(c);
+        }
+        Sysno::fchownat => {
+            path(b, int(a, line).text(", "));
+            line.text(", ").dec(c).text(", ").dec(d);
+            flags(line.text(", "), e, &[(0x100, "AT_SYMLINK_NOFOLLOW")]);
+        }
         Sysno::fchmodat => {
             path(b, line.text("AT_FDCWD, "));
             octal(c, line.text(", "));
@@ -294,6 +302,8 @@ fn request(fd: u64, request: u64, arg: u64, line: &mut Text) {
         0x402c_542b => line.text("TCSETS2, {...}"),
         0x4008_5400 => line.text("TFD_IOC_SET_TICKS, [...]"),
         0x4004_4900 => line.text("INOTIFY_IOC_SETNEXTWD, ").dec(arg),
+        0x4004_5431 => line.text("TIOCSPTLCK, [0]"),
+        0x5441 => line.text("TIOCGPTPEER, ").hex(arg),
         _ => line.hex(request).text(", ").hex(arg),
     };
 }

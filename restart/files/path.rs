@@ -81,7 +81,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// A call that gives out the lowest free number.
-    fn opened(&mut self, call: Sysno, args: [u64; 4]) -> Result<'static, u32> {
+    pub(super) fn opened(&mut self, call: Sysno, args: [u64; 4]) -> Result<'static, u32> {
         let number = self.numbers.take();
         self.early(Op::exact(call, args, u64::from(number)))?;
         Ok(number)

@@ -396,11 +396,21 @@ impl<'a> Builder<'a, '_> {
             self.early(remove)?;
         }
         let now = u64::from(self.inputs.umask);
-        let masked = u64::from(!detail.mode & 0o777);
+        // The file of one that has lost its path is for nobody but the process itself.
+        let mode = if detail.ino == 0 { 0o700 } else { detail.mode };
+        let masked = u64::from(!mode & 0o777);
         self.early(Op::success(Sysno::umask, [masked], now))?;
         self.early(bind)?;
         self.early(Op::success(Sysno::umask, [now], masked))?;
         self.entry_must_be(parent, name, ANY)?;
+        if detail.ino != 0 && [detail.uid, detail.gid] != self.inputs.user {
+            const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+            let (uid, gid) = (u64::from(detail.uid), u64::from(detail.gid));
+            let args = [u64::from(parent), name.as_ptr() as u64, uid, gid, AT_SYMLINK_NOFOLLOW];
+            // As in `give_owner`.
+            let call = if self.inputs.may_chown { Op::zero } else { Op::any };
+            self.early(call(Sysno::fchownat, args))?;
+        }
         if detail.ino == 0 {
             // The path was gone, or that of another socket, when the process was saved.
             let aside = self.keep_bytes(aside(index).as_bytes())?;

@@ -8,11 +8,15 @@ use crate::plan::Builder;
 use image::details::{Terminal, terminal_flag};
 use image::format::{NONE, OpenFile, file_kind};
 use sys::Sysno;
-use sys::fd::{fcntl, open_flag};
+use sys::fd::{AT_FDCWD, fcntl, open_flag};
 use sys::signal::sig;
 
 /// `TCSETS2` (ioctl_tty(2)): takes a `struct termios2`.
 const TCSETS2: u64 = 0x402c_542b;
+/// `TIOCSPTLCK` (ioctl_tty(2)): takes an `int`, zero to unlock.
+const TIOCSPTLCK: u64 = 0x4004_5431;
+/// `TIOCGPTPEER` (ioctl_tty(2)): takes flags of open(2).
+const TIOCGPTPEER: u64 = 0x5441;
 /// Device number of `/dev/tty`, the controlling terminal of whoever opens it.
 const DEV_TTY: u64 = 5 << 8;
 
@@ -130,15 +134,33 @@ impl<'a> Builder<'a, '_> {
     /// Opens a terminal by its name; gives the number, which is in use for a moment.
     pub(super) fn open_terminal(&mut self, file: &OpenFile, found: &Found) -> Result<'a, u32> {
         let image = self.inputs.image;
+        let detail: Terminal = image.detail(file);
+        if detail.flags & terminal_flag::HUNG_UP != 0 && file.rdev != DEV_TTY {
+            return self.open_hung_up(file);
+        }
         let path = if file.rdev == DEV_TTY { b"/dev/tty\0" } else { self.path_of(file, found) };
         let flags = file.flags & super::path::KEPT | open_flag::NOCTTY | open_flag::CLOEXEC;
         let number = self.open_named(path, found.identity, flags, [0; 2])?;
-        let detail: Terminal = image.detail(file);
         if file.rdev != DEV_TTY && detail.termios != [0; 44] {
             let modes = self.keep(detail.termios)?;
             self.early(Op::any(Sysno::ioctl, [u64::from(number), TCSETS2, modes]))?;
         }
         Ok(number)
+    }
+
+    /// A terminal that has hung up: the other side of a new pseudo-terminal, whose controlling side is closed.
+    fn open_hung_up(&mut self, file: &OpenFile) -> Result<'a, u32> {
+        let cwd = i64::from(AT_FDCWD) as u64;
+        let flags = u64::from(open_flag::RDWR | open_flag::NOCTTY | open_flag::CLOEXEC);
+        let master = self.opened(Sysno::openat, [cwd, b"/dev/ptmx\0".as_ptr() as u64, flags, 0])?;
+        let unlocked = self.keep(0u32)?;
+        self.early(Op::zero(Sysno::ioctl, [u64::from(master), TIOCSPTLCK, unlocked]))?;
+        // The kernel would keep O_CLOEXEC among the flags of the file, too.
+        let flags = file.flags & super::path::KEPT | open_flag::NOCTTY;
+        let other = self.opened(Sysno::ioctl, [u64::from(master), TIOCGPTPEER, u64::from(flags), 0])?;
+        self.early(Op::zero(Sysno::fcntl, [u64::from(other), u64::from(fcntl::SETFD), 1]))?;
+        self.let_go(master)?;
+        Ok(other)
     }
 
     /// Flags of 0, 1, 2 that the program has set, and modes of the terminal, if both the process then and the restarter now are in its foreground. A

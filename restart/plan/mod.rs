@@ -95,6 +95,10 @@ pub struct Inputs<'a> {
     pub has_terminal: bool,
     /// One for each entry of OPEN_FILES.
     pub found: &'a [Found],
+    /// User and group of files that this process makes.
+    pub user: [u32; 2],
+    /// Whether it may give them to others (CAP_CHOWN).
+    pub may_chown: bool,
     /// Cut files back to their length at the save.
     pub roll_back: bool,
     /// Process group of this process.
@@ -159,6 +163,8 @@ impl<'a> Inputs<'a> {
             stderr: 2,
             has_terminal: false,
             found: &[],
+            user: [0; 2],
+            may_chown: false,
             roll_back: false,
             group: 0,
             exe: None,

@@ -55,7 +55,7 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// The last touch, when nothing is mapped, written or opened any more: times, mode, seals.
+    /// The last touch, when nothing is mapped, written or opened any more: owner, mode, times, seals.
     pub(crate) fn finish_objects(&mut self) -> Result<'a, ()> {
         const OMIT: i64 = (1 << 30) - 2; // UTIME_OMIT
         let image = self.inputs.image;
@@ -64,10 +64,12 @@ impl<'a> Builder<'a, '_> {
             let is_it = |file: &OpenFile| file.object == index;
             if let Some(file) = image.open_files().iter().find(is_it) {
                 let times = self.keep([[0, OMIT], [file.mtime.sec, file.mtime.frac]])?;
-                self.early(Op::any(Sysno::utimensat, [fd, 0, times, 0]))?;
-            }
-            if object.kind == object_kind::SPARE || image.open_files().iter().any(|file| is_it(&file)) {
-                self.early(Op::any(Sysno::fchmod, [fd, u64::from(object.mode & 0o7777)]))?;
+                // The change of an owner takes bits of the mode away, and either changes no time but that of the change.
+                self.give_owner(fd, &file)?;
+                self.early(Op::zero(Sysno::fchmod, [fd, u64::from(object.mode & 0o7777)]))?;
+                self.early(Op::zero(Sysno::utimensat, [fd, 0, times, 0]))?;
+            } else if object.kind == object_kind::SPARE {
+                self.early(Op::zero(Sysno::fchmod, [fd, u64::from(object.mode & 0o7777)]))?;
             }
             // Files of a tmpfs show a seal that they are born with.
             if object.seals != 0 && object.kind == object_kind::MEMFD {

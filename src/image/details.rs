@@ -129,6 +129,8 @@ pub mod terminal_flag {
     pub const CONTROLLING: u32 = 1;
     /// The process was in its foreground process group.
     pub const FOREGROUND: u32 = 2;
+    /// It has hung up, or its controlling side was closed: nothing but the end can be read.
+    pub const HUNG_UP: u32 = 4;
 }
 
 plain! {
@@ -162,8 +164,12 @@ plain! {
         pub mode: u32,
         /// Zero.
         pub pad: u32,
+        /// Owner of that file: user.
+        pub uid: u32,
+        /// Owner of that file: group.
+        pub gid: u32,
         /// Room to grow; zero.
-        pub room: [u64; 2],
+        pub room: u64,
     }
 }
 

@@ -607,7 +607,7 @@ plain! {
 
 plain! {
     /// An open file description.
-    pub struct OpenFile[144] {
+    pub struct OpenFile[152] {
         /// [`file_kind`].
         pub kind: u32,
         /// Access mode and status flags (`F_GETFL`), without O_CLOEXEC.
@@ -650,6 +650,10 @@ plain! {
         pub locks: Blob,
         /// Last change of the inode.
         pub ctime: Time,
+        /// Owner: user.
+        pub uid: u32,
+        /// Owner: group.
+        pub gid: u32,
     }
 }
 

@@ -372,7 +372,8 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     alike::check(job, report)?;
     children::check(job, report)?;
     process::check(scratch, report)?;
-    let vmas = maps::read(job, scratch, report)?;
+    let mut vmas = maps::read(job, scratch, report)?;
+    objects::find_names(scratch, &mut vmas, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
     let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
     let process = process::ask(job, scratch)?;

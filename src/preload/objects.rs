@@ -37,6 +37,12 @@ pub const LABELLED: &[u8] = b"[anon_shmem:";
 /// Before the name of a memfd (mm/memfd.c).
 const MEMFD: &[u8] = b"/memfd:";
 
+/// Others may have it open by that name.
+const ELSEWHERE: Kind = Kind {
+    what: "a shared mapping of a file that has lost the name by which it was opened, but has another one elsewhere",
+    advice: "unmap it before the save, or give it back its name",
+};
+
 /// No descriptor and no mapping shows what is in it.
 pub const UNREADABLE: Kind = Kind {
     what: "a file without a name that cannot be read",
@@ -49,6 +55,31 @@ pub fn is_nameless(vma: &Vma, scratch: &Scratch) -> bool {
     let is_there =
         || fd::stat_at(fd::AT_FDCWD, scratch.c_str(vma.name), true).is_ok_and(|stat| stat.ino == vma.ino);
     vma.ino != 0 && (name.starts_with(LABELLED) || name.ends_with(DELETED) && !is_there())
+}
+
+/// Gives shared mappings of files that have lost the name by which they were mapped, but have another one in the same folder, that name: a semaphore of
+/// sem_open(3) is one. Where the kernel lets it, looks whether there is a name elsewhere, which nobody would find.
+pub fn find_names(scratch: &mut Scratch, vmas: &mut [Vma], report: &mut Report) -> Result<(), Stop> {
+    for vma in vmas.iter_mut().filter(|vma| vma.shared != 0) {
+        let name = scratch.blob(vma.name);
+        let bare = name.strip_suffix(DELETED).map(<[u8]>::len);
+        let of_kernel =
+            name.starts_with(MEMFD) || name.starts_with(LABELLED) || name.starts_with(b"/dev/zero");
+        let Some(bare) = bare.filter(|_| !of_kernel && is_nameless(vma, scratch)) else { continue };
+        let lost = Blob { len: bare as u32, ..vma.name };
+        if let Some(found) = crate::descriptors::search::beside(scratch, lost, vma.dev, vma.ino)? {
+            vma.name = found;
+            continue;
+        }
+        let mut link = Line::<64>::new();
+        link.text("/proc/self/map_files/").bare_hex(vma.start).text("-").bare_hex(vma.end).text("\0");
+        if fd::stat_at(fd::AT_FDCWD, link.as_bytes(), true)
+            .is_ok_and(|stat| stat.ino == vma.ino && stat.nlink > 0)
+        {
+            report.refuse(Failure::Region(vma.start, ELSEWHERE))?;
+        }
+    }
+    Ok(())
 }
 
 /// Why the file of a shared mapping cannot be opened by its name again. What is only read can come from the image all the same: a cache of the

@@ -143,6 +143,19 @@ pub fn unsent_bytes(fd: i32) -> Result<u32> {
     Ok(count)
 }
 
+/// flistxattr(2): the names of a file's extended attributes, each with a NUL; the length of all.
+pub fn list_attributes(fd: i32, names: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `names.len()` bytes.
+    unsafe { sc!(flistxattr, fd, names.as_mut_ptr(), names.len()) }
+}
+
+/// timerfd_create(2).
+pub fn new_timer(clock: i32) -> Result<i32> {
+    const CLOEXEC: u32 = 0o2_000_000;
+    // SAFETY: no memory is involved.
+    unsafe { sc!(timerfd_create, clock, CLOEXEC) }.map(|fd| fd as i32)
+}
+
 /// tee(2): duplicates up to `len` bytes of the pipe `from` in the pipe `to`, without waiting.
 pub fn tee(from: i32, to: i32, len: usize) -> Result<usize> {
     const NONBLOCK: u32 = 2;

@@ -551,6 +551,8 @@ pub mod capability {
     pub const SETGID: u32 = 6;
     pub const SETPCAP: u32 = 8;
     pub const SYS_ADMIN: u32 = 21;
+    pub const CHOWN: u32 = 0;
+    pub const FOWNER: u32 = 3;
     pub const SYS_RESOURCE: u32 = 24;
     pub const SYS_TIME: u32 = 25;
     pub const CHECKPOINT_RESTORE: u32 = 40;

@@ -26,6 +26,10 @@ survivors! {
     socket_pairs_keep_what_is_queued: "fd_pair";
     unix_sockets_have_their_names_again: "fd_unix";
     unix_sockets_that_depend_on_each_other: "fd_unix_order";
+    files_that_are_made_again_have_owner_mode_and_times: "fd_owners";
+    a_file_that_was_executed_can_be: "fd_executed";
+    files_are_found_by_another_name: "fd_other_name";
+    terminals_that_have_hung_up: "fd_hung_up";
     what_was_shut_down_stays_shut: "fd_shut";
     internet_sockets_listen_again: "fd_inet";
     signals_of_files_go_where_they_went: "fd_owner";

@@ -226,7 +226,8 @@ static void set_up(void)
         must(rmdir("folder"));
     } else if (is("unnamed")) {
         fd = must(open("one", O_CREAT | O_RDWR, 0644));
-        must(link("one", "two"));
+        must(mkdir("folder", 0755));
+        must(link("one", "folder/two"));
         must(unlink("one"));
     } else if (is("inotify")) {
         fd = must(inotify_init());

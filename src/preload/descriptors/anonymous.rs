@@ -7,7 +7,7 @@ use crate::message::{Failure, Kind};
 use image::details::{Eventfd, Signalfd};
 use image::format::{OpenFile, file_kind};
 use image::plain::bytes_of;
-use sys::fd;
+use sys::{Errno, fd};
 
 const PREFIX: &[u8] = b"anon_inode:";
 
@@ -15,6 +15,11 @@ const PREFIX: &[u8] = b"anon_inode:";
 pub fn is(link: &[u8]) -> bool {
     link.starts_with(PREFIX) || link.starts_with(b"pidfd:")
 }
+
+const ALARM: Kind = Kind {
+    what: "a timer that wakes the machine up, which the process may not make again",
+    advice: "save and restart it as root",
+};
 
 /// What is refused, and what it is called. Linux puts some names in brackets and others not.
 const REFUSED: [(&[u8], Kind); 15] = [
@@ -59,6 +64,12 @@ pub fn describe(table: &mut Table<'_>, number: u32, info: &Info, file: &mut Open
         }
         b"timerfd" => {
             file.kind = file_kind::TIMERFD;
+            // The clocks that wake a machine up need a privilege, which may have been given up.
+            match sys::descriptor::new_timer(info.clock) {
+                Ok(trial) => drop(fd::close(trial)),
+                Err(Errno::EPERM) => return Err(Failure::Descriptor(number as i32, ALARM).into()),
+                Err(errno) => return Err(Failure::Ask("timerfd_create", errno).into()),
+            }
             file.detail = table.scratch.bytes(bytes_of(&timerfd::detail(info)))?;
         }
         b"signalfd" => {

@@ -22,7 +22,7 @@ mod multicast;
 mod named;
 mod numbers;
 mod pipe;
-mod search;
+pub mod search;
 mod socket;
 mod terminal;
 mod timerfd;
@@ -324,6 +324,8 @@ impl Table<'_> {
             mtime: Time { sec: stat.mtime, frac: stat.mtime_nsec as i64 },
             ctime: Time { sec: stat.ctime, frac: stat.ctime_nsec as i64 },
             mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
             object: NONE,
             peer: NONE,
             owner_type: -1,
@@ -346,7 +348,12 @@ impl Table<'_> {
                 anonymous::describe(self, number, &info, &mut file)?;
             }
             mode::REGULAR | mode::DIRECTORY => named::describe(self, number, stat, &mut file)?,
-            mode::CHARACTER => terminal::device(number, &mut file).map_err(refuse)?,
+            mode::CHARACTER => {
+                terminal::device(number, &mut file).map_err(refuse)?;
+                if file.kind == file_kind::DEVICE {
+                    named::device(self, &mut file).map_err(refuse)?;
+                }
+            }
             mode::FIFO => file.kind = pipe::kind(self.scratch.blob(path)),
             mode::SOCKET => file.kind = socket::UNDECIDED,
             mode::BLOCK => return Err(refuse(refused("a block device"))),
@@ -355,7 +362,13 @@ impl Table<'_> {
         if !is_path {
             owner(number, self.target.pid, &mut file)?;
         }
-        Ok((file, u32::from(info.flags & open_flag::CLOEXEC != 0)))
+        // A file of TIOCGPTPEER may have O_CLOEXEC among its own flags, whatever those of the descriptor are.
+        let mut flags = u32::from(info.flags & open_flag::CLOEXEC != 0);
+        if file.kind == file_kind::TERMINAL && flags != 0 {
+            let own = fd::control(number as i32, fcntl::GETFD, 0);
+            flags = own.map_err(|errno| Failure::Ask("fcntl", errno))? as u32 & CLOEXEC;
+        }
+        Ok((file, flags))
     }
 
     /// Second pass: what depends on other files, and what is better asked twice.

@@ -1,13 +1,13 @@
 //! Files that a path leads to, and files that have lost theirs.
 
-use super::{CLOSE, Table, mode, refused};
+use super::{CLOSE, Table, mode, refused, search};
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
 use image::format::{Blob, OpenFile, file_kind};
 use image::number::take_decimal;
 use sys::descriptor::{access, permission};
 use sys::fd::{self, Stat, open_flag};
-use sys::{Errno, process};
+use sys::{Errno, descriptor, process};
 
 /// Behind the name of a file that has none any more (fs/d_path.c).
 const DELETED: &[u8] = b" (deleted)";
@@ -54,21 +54,67 @@ pub fn describe(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Open
         Ok(magic::SECRETMEM) => return Err(refuse(refused("secret memory (memfd_secret)"))),
         _ => {}
     }
+    let bare = without_decoration(table.scratch.blob(file.path)).len();
+    if stat.nlink > 0
+        && let Some(path) =
+            search::beside(table.scratch, Blob { len: bare as u32, ..file.path }, stat.dev, stat.ino)?
+    {
+        (file.path, file.kind) = (path, file_kind::REGULAR);
+        return may_open(table, file, stat).map_err(refuse);
+    }
     let name = table.scratch.blob(file.path);
     file.kind = if name.starts_with(b"/memfd:") { file_kind::MEMFD } else { file_kind::DELETED };
     let is_written = file.flags & open_flag::ACCMODE != open_flag::RDONLY;
+    if has_attributes(table, number) {
+        return Err(refuse(refused(
+            "a file without a name that has extended attributes or an access control list",
+        )));
+    }
     if stat.nlink > 0 && is_written {
         return Err(refuse(Kind {
             what: "a file that has lost the name by which it was opened, but has another one",
             advice: "close it before the save, or give it back its name",
         }));
     }
-    let bare = name.strip_suffix(DELETED).unwrap_or(name).len();
     if let Some(end) = table.scratch.blob_mut(file.path).get_mut(bare) {
         *end = 0;
     }
     file.path.len = bare as u32;
     Ok(())
+}
+
+/// A path without what the kernel puts behind it.
+fn without_decoration(path: &[u8]) -> &[u8] {
+    path.strip_suffix(DELETED).unwrap_or(path)
+}
+
+/// Whether a file has extended attributes that a new one would lack. Those of the system's security modules it gets by itself.
+fn has_attributes(table: &mut Table<'_>, number: u32) -> bool {
+    let room = table.scratch.room();
+    let len = descriptor::list_attributes(number as i32, room).unwrap_or(0);
+    let mut names = room.get(..len).unwrap_or_default().split(|byte| *byte == 0);
+    names.any(|name| !name.is_empty() && !name.starts_with(b"security."))
+}
+
+/// A device without a state: the file that it was opened by may be gone (a container's, a chroot's), or another one.
+pub fn device(table: &mut Table<'_>, file: &mut OpenFile) -> Result<(), Kind> {
+    const USUAL: [&[u8]; 5] =
+        [b"/dev/null\0", b"/dev/zero\0", b"/dev/full\0", b"/dev/random\0", b"/dev/urandom\0"];
+    let is_it = |path: &[u8]| {
+        fd::stat_at(fd::AT_FDCWD, path, true)
+            .is_ok_and(|found| (found.mode & mode::TYPE, found.rdev) == (mode::CHARACTER, file.rdev))
+    };
+    if is_it(table.scratch.c_str(file.path)) {
+        return Ok(());
+    }
+    let usual = USUAL.into_iter().find(|path| is_it(path)).and_then(|path| path.strip_suffix(b"\0"));
+    match usual.map(|path| table.scratch.bytes(path)) {
+        Some(Ok(path)) => {
+            file.path = path;
+            Ok(())
+        }
+        _ => Err(refused("a device whose file is gone")),
+    }
 }
 
 /// A file that was opened with O_PATH.
@@ -104,13 +150,23 @@ fn look(table: &Table<'_>, number: u32, file: &OpenFile, stat: &Stat) -> Path {
 
 /// Whether the restarter will be allowed to open a file again, which was opened before its permissions or those of the process changed. Its
 /// owner can give himself the permission for that moment.
-fn may_open(table: &Table<'_>, file: &OpenFile, stat: &Stat) -> Result<(), Kind> {
+pub fn may_open(table: &Table<'_>, file: &OpenFile, stat: &Stat) -> Result<(), Kind> {
     let wanted = match file.flags & open_flag::ACCMODE {
         open_flag::RDONLY => permission::READ,
         open_flag::WRONLY => permission::WRITE,
         _ => permission::READ | permission::WRITE,
     };
+    const NOATIME: Kind = Kind {
+        what: "a file of another user that was opened with O_NOATIME",
+        advice: "close it before the save, or save and restart it as root",
+    };
+    let is_own = stat.uid == process::effective_uid();
+    let may = |capability: u32| process::capabilities().is_ok_and(|set| set >> capability & 1 != 0);
+    if file.flags & open_flag::NOATIME != 0 && !is_own && !may(process::capability::FOWNER) {
+        return Err(NOATIME);
+    }
     match access(table.scratch.c_str(file.path), wanted) {
+        Err(Errno::EPERM) => Err(refused("a file that was opened for writing before it was made immutable")),
         Err(Errno::EACCES) if stat.uid != process::effective_uid() => Err(Kind {
             what: "a file that may not be opened again",
             advice: "close it before the save, or give its user the permission",

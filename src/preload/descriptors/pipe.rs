@@ -4,7 +4,7 @@
 //! reports neither a hang-up (no writer) nor an error (no reader) has somebody at the other end, and if that is not in the
 //! table, it is outside.
 
-use super::{Table, refused};
+use super::{Table, named, refused};
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
 use image::details::{Pipe, pipe_flag};
@@ -15,6 +15,12 @@ use sys::descriptor::{poll_event, poll_now, readable_bytes, tee};
 use sys::fd::{self, fcntl, open_flag};
 
 const OUTSIDE: Kind = refused("a pipe whose other end belongs to another process");
+/// Capacity of a new pipe in bytes (pipe(7)).
+const DEFAULT_SIZE: u32 = 65536;
+const LARGE: Kind = Kind {
+    what: "a pipe that is larger than the process may make one",
+    advice: "raise /proc/sys/fs/pipe-max-size, or save and restart it as root",
+};
 const TOO_LARGE: Kind = Kind {
     what: "a pipe with more in it than may be copied",
     advice: "raise /proc/sys/fs/pipe-user-pages-soft, or save when the pipe has been read",
@@ -63,9 +69,16 @@ pub fn describe(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
             )
             .into());
         }
+        let stat = fd::stat_fd(table.number(index)).map_err(|errno| Failure::Ask("fstat", errno))?;
+        if let Err(kind) = named::may_open(table, &file, &stat) {
+            return Err(Failure::Descriptor(table.number(index), kind).into());
+        }
     }
     let size = fd::control(table.number(index), fcntl::GETPIPE_SZ, 0)
         .map_err(|errno| Failure::Ask("fcntl", errno))? as u32;
+    if index == leader && size > DEFAULT_SIZE && !may_be(size) {
+        return Err(Failure::Descriptor(table.number(index), LARGE).into());
+    }
     let mut detail =
         Pipe { size, flags: if hung_up { pipe_flag::HUNG_UP } else { 0 }, packets: Blob::default() };
     let mut queued = Blob::default();
@@ -80,6 +93,14 @@ pub fn describe(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
         (file.detail, file.queued, file.peer) = (detail, queued, leader as u32);
     }
     Ok(())
+}
+
+/// Whether a pipe can be made so large: a privileged process may have done that.
+fn may_be(size: u32) -> bool {
+    let Ok([from, to]) = fd::pipe(open_flag::CLOEXEC) else { return false };
+    let result = enlarge(to, size);
+    let _ = (fd::close(from), fd::close(to));
+    result.is_ok()
 }
 
 /// Whether poll(2) reports `event` beside what is asked for.

@@ -6,7 +6,7 @@
 
 use super::Table;
 use crate::helper::Stop;
-use crate::scratch::Growing;
+use crate::scratch::{Full, Growing, Scratch};
 use image::format::{Blob, file_kind};
 use image::lines::Lines;
 use image::maps::device;
@@ -29,6 +29,8 @@ pub struct Wanted<'a> {
 
 /// Entries of folders that are looked at before the search ends: a fraction of a second.
 const MOST_ENTRIES: u32 = 300_000;
+/// The same, of the folder of a file that has lost its name.
+const MOST_BESIDE: u32 = 10_000;
 const PATH_MAX: usize = 4096;
 type Path = Line<PATH_MAX>;
 
@@ -58,6 +60,28 @@ fn set<'p>(path: &'p mut Path, parts: &[&[u8]]) -> &'p [u8] {
     }
     path.bytes(b"\0");
     path.as_bytes()
+}
+
+/// Another name of a file that has lost the one by which it was opened, in the same folder; `None` when there is none. A hard link is made and the first
+/// name taken away where a file is to appear with all that is in it: sem_open(3) does so.
+pub fn beside(scratch: &mut Scratch, lost: Blob, dev: u64, ino: u64) -> Result<Option<Blob>, Full> {
+    let mut path = Path::new();
+    let old = scratch.blob(lost);
+    let Some(end) = old.iter().rposition(|byte| *byte == b'/').filter(|_| old.starts_with(b"/")) else {
+        return Ok(None);
+    };
+    let folder = old.get(..end).unwrap_or_default();
+    let wanted = Wanted { dev, ino, handle_type: 0, handle: &[] };
+    let mut left = MOST_BESIDE;
+    let mut no_folders = None;
+    let top: &[u8] = if folder.is_empty() { b"/" } else { folder };
+    let mut c_path = Path::new();
+    c_path.bytes(top).bytes(b"\0");
+    if !look(&mut no_folders, top, c_path.as_bytes(), &wanted, &mut path, &mut left) {
+        return Ok(None);
+    }
+    let found = path.as_bytes().strip_suffix(b"\0").unwrap_or_default();
+    Ok(Some(scratch.bytes(found)?))
 }
 
 fn by_handle(wanted: &Wanted<'_>, found: &mut Path) -> bool {
@@ -103,7 +127,7 @@ fn among_open(table: &Table<'_>, wanted: &Wanted<'_>, found: &mut Path) -> bool 
 
 /// Walks the working directory, then the file system.
 fn by_walk(wanted: &Wanted<'_>, found: &mut Path) -> bool {
-    let mut folders = Growing::<u8>::new();
+    let mut folders = Some(Growing::<u8>::new());
     let mut left = MOST_ENTRIES;
     let mut buf = [0u8; PATH_MAX];
     let mut hit = false;
@@ -124,19 +148,23 @@ fn by_walk(wanted: &Wanted<'_>, found: &mut Path) -> bool {
 
 /// Looks through `top` and everything below it on the same file system, breadth first. `folders` is room for paths, one behind the other.
 fn walk(
-    folders: &mut Growing<u8>,
+    folders: &mut Option<Growing<u8>>,
     top: &[u8],
     wanted: &Wanted<'_>,
     found: &mut Path,
     left: &mut u32,
 ) -> bool {
-    folders.truncate(0);
-    if remember(folders, &[top]).is_none() {
+    let first = folders.as_mut().and_then(|folders| {
+        folders.truncate(0);
+        remember(folders, &[top])
+    });
+    if first.is_none() {
         return false;
     }
     let mut at = 0;
     while *left > 0 {
-        let Some(rest) = folders.get(at..).filter(|rest| !rest.is_empty()) else { return false };
+        let rest = folders.as_ref().and_then(|folders| folders.get(at..)).filter(|rest| !rest.is_empty());
+        let Some(rest) = rest else { return false };
         let len = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
         let mut folder = [0u8; PATH_MAX];
         folder.iter_mut().zip(rest.iter().take(len.min(PATH_MAX - 1))).for_each(|(to, from)| *to = *from);
@@ -150,9 +178,9 @@ fn walk(
     false
 }
 
-/// Looks through one folder.
+/// Looks through one folder, and notes those inside of it where that is wanted.
 fn look(
-    folders: &mut Growing<u8>,
+    folders: &mut Option<Growing<u8>>,
     path: &[u8],
     c_path: &[u8],
     wanted: &Wanted<'_>,
@@ -179,7 +207,9 @@ fn look(
                     hit = true;
                     break;
                 }
-                if entry.is_dir {
+                if entry.is_dir
+                    && let Some(folders) = folders
+                {
                     // Without room the search just finds less.
                     let _ = remember(folders, &[path, slash, entry.name]);
                 }

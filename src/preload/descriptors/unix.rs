@@ -162,7 +162,7 @@ pub fn check_names(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
                     && (kind == file_kind::UNIX_SOCKET || other < index)
             });
         if is_accepted {
-            (own.dev, own.ino, own.mode) = (0, 0, 0);
+            (own.dev, own.ino, own.mode, own.uid, own.gid) = (0, 0, 0, 0, 0);
             return socket::store(table, index, file.kind, &own);
         }
         return Ok(());
@@ -249,6 +249,7 @@ fn find_node(table: &Table<'_>, socket: &mut Socket, state: &UnixState) {
         && stat.mode & mode::TYPE == mode::SOCKET
     {
         (socket.dev, socket.ino, socket.mode) = (stat.dev, stat.ino, stat.mode);
+        (socket.uid, socket.gid) = (stat.uid, stat.gid);
     }
 }
 
