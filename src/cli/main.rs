@@ -14,6 +14,7 @@ mod doctor;
 mod exit;
 mod extract;
 mod gdb;
+mod holder;
 mod ls;
 mod manual;
 mod names;

@@ -2,6 +2,7 @@
 
 use crate::args::{Check, Save};
 use crate::exit::{Code, Failure, Result};
+use crate::holder;
 use crate::output::{self, Output};
 use crate::report::{Line, Saved};
 use crate::request::{Kind, Request};
@@ -126,7 +127,10 @@ fn started(wanted: &str, signal: Option<u32>, supervised: bool) -> Result<Target
 pub fn not_saved(target: &Target, line: Line) -> Failure {
     let who = format!("process {} ({})", target.pid, target.name);
     match line {
-        Line::Refused(message) => Failure::new(Code::Refused, format!("{who}: not saved: {message}")),
+        Line::Refused(message) => {
+            let message = holder::named(target.pid, message);
+            Failure::new(Code::Refused, format!("{who}: not saved: {message}"))
+        }
         Line::Failed(message) => Failure::new(Code::Failed, format!("{who}: not saved: {message}")),
         line => Failure::new(Code::Internal, format!("{who}: an answer that does not fit: {line:?}")),
     }
@@ -152,7 +156,9 @@ pub fn check(args: &Check, quiet: bool, out: &mut Output) -> Result<Code> {
     let mut refusals = vec![];
     while !request.finished() {
         match request.next()? {
-            Line::Refusal(message) if refusals.len() < MOST_REFUSALS => refusals.push(message),
+            Line::Refusal(message) if refusals.len() < MOST_REFUSALS => {
+                refusals.push(holder::named(target.pid, message));
+            }
             Line::Accepted { .. } | Line::Running { .. } | Line::Checked { .. } => {}
             line => return Err(not_saved(&target, line)),
         }

@@ -36,6 +36,8 @@ pub struct Config {
     command_len: usize,
     /// Save a program that has children, without them.
     pub ignores_children: bool,
+    /// Let go of pipes and sockets to the outside that were open at the start.
+    pub drops_outside: bool,
 }
 
 /// The process that `CKPT_IMAGE` is meant for. All others have inherited it.
@@ -63,6 +65,7 @@ static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     command: [0; COMMAND],
     command_len: 0,
     ignores_children: false,
+    drops_outside: false,
 }));
 
 impl Config {
@@ -222,6 +225,12 @@ impl Config {
             }
         } else if let Some(line) = variable.strip_prefix(b"COMMAND=") {
             self.command_len = image::plain::copy(&mut self.command, line);
+        } else if let Some(value) = variable.strip_prefix(b"DROP_FDS=") {
+            match value {
+                b"" => self.drops_outside = false,
+                b"outside" => self.drops_outside = true,
+                _ => bad(b"CKPT_DROP_FDS", value, "outside"),
+            }
         } else if let Some(value) = variable.strip_prefix(b"CHILDREN=") {
             match value {
                 b"" | b"refuse" => self.ignores_children = false,

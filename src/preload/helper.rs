@@ -400,6 +400,16 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     };
     if report.is_check {
         Sink::check(job, &snapshot.whose, report)?;
+        let Snapshot { files, descriptors, .. } = &snapshot;
+        match descriptors::inotify::find_watched(
+            files,
+            descriptors,
+            scratch,
+            descriptors::inotify::MOST_OF_CHECK,
+        ) {
+            Err(Stop::Failed(failure)) if failure.is_refusal() => report.refuse(failure)?,
+            result => result?,
+        }
         regions::check(&mut snapshot, scratch, report).map(|()| report.checked())
     } else {
         background::write(job, &mut snapshot, scratch, report)

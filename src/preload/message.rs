@@ -146,6 +146,12 @@ impl Failure {
                 errno(line, "temporary file beside the image", e, "set CKPT_IMAGE to a writable place");
                 present_image(line);
             }
+            Self::Write(Errno::EPIPE) if config::get().image().starts_with(b"|") => {
+                line.text(
+                    "the command of CKPT_IMAGE has ended before it had read the image; see what it says",
+                );
+                present_image(line);
+            }
             Self::Write(e) => {
                 errno(line, "writing the image", e, "free some space or set CKPT_IMAGE to another place");
                 present_image(line);

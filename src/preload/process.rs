@@ -11,9 +11,19 @@ use image::fields;
 use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer, process_flag};
 use image::number::decimal;
 use image::plain::read;
+use sys::Errno;
 use sys::fd::{self, open_flag};
 use sys::process::{self as ask, pr};
 use sys::time::{clock, now};
+
+const REMOVED: Kind = Kind {
+    what: "a working directory that was removed",
+    advice: "let it change to another one before the save (chdir)",
+};
+const UNREACHABLE: Kind = Kind {
+    what: "a working directory outside of its root directory",
+    advice: "let it change to another one before the save (chdir)",
+};
 
 /// Whether `/proc` knows this process by its number `own`: that of another PID namespace has other numbers.
 pub fn proc_has_number(own: u32) -> bool {
@@ -36,7 +46,8 @@ pub struct OwnProcess {
 impl OwnProcess {
     /// Asks for it. Needs no descriptor.
     pub fn ask() -> Result<Self, Failure> {
-        let subreaper = known("prctl", ask::prctl_stored(ask::Stored::ChildSubreaper))? as u32;
+        let subreaper =
+            known("prctl(PR_GET_CHILD_SUBREAPER)", ask::prctl_stored(ask::Stored::ChildSubreaper))? as u32;
         let has_children = ask::has_any_child().ok();
         let mut itimers = [[0; 4]; 3];
         for (which, timer) in itimers.iter_mut().enumerate() {
@@ -72,7 +83,13 @@ pub fn check(scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
 
 /// What must be asked while the target stands still; [`complete`] adds the rest.
 pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
-    let len = ask::current_dir(scratch.room()).map_err(|errno| Failure::Ask("getcwd", errno))?;
+    let len = ask::current_dir(scratch.room()).map_err(|errno| match errno {
+        Errno::ENOENT => Failure::Process(REMOVED),
+        errno => Failure::Ask("getcwd", errno),
+    })?;
+    if scratch.room().first() != Some(&b'/') {
+        return Err(Failure::Process(UNREACHABLE).into());
+    }
     let cwd = scratch.keep(len.saturating_sub(1))?;
     let boottime = now(clock::BOOTTIME);
     crate::blocking::note_boottime(boottime);
@@ -97,13 +114,13 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         }),
         umask: ask::umask(),
         dumpable: job.dumpable,
-        thp_disable: known("prctl", ask::prctl_value(pr::GET_THP_DISABLE))?,
+        thp_disable: known("prctl(PR_GET_THP_DISABLE)", ask::prctl_value(pr::GET_THP_DISABLE))?,
         membarrier: known("membarrier", ask::membarrier(1 << 9))?,
         subreaper: job.process.subreaper,
-        mdwe: known("prctl", ask::prctl_value(pr::GET_MDWE))?,
-        tsc: known("prctl", ask::prctl_stored(ask::Stored::Tsc))? as u32,
+        mdwe: known("prctl(PR_GET_MDWE)", ask::prctl_value(pr::GET_MDWE))?,
+        tsc: known("prctl(PR_GET_TSC)", ask::prctl_stored(ask::Stored::Tsc))? as u32,
         mce_kill: mce_kill()?,
-        memory_merge: known("prctl", ask::prctl_value(pr::GET_MEMORY_MERGE))?,
+        memory_merge: known("prctl(PR_GET_MEMORY_MERGE)", ask::prctl_value(pr::GET_MEMORY_MERGE))?,
         signal: config::get().signal,
         ..Process::default()
     })
@@ -144,8 +161,8 @@ pub fn complete(process: &mut Process, job: &Job, scratch: &mut Scratch) -> Resu
     // Without a security module there is nothing to be read.
     process.label =
         file(b"/proc/self/attr/current\0", "/proc/self/attr/current", scratch).unwrap_or_default();
-    process.keepcaps = known("prctl", ask::prctl_value(pr::GET_KEEPCAPS))?;
-    process.securebits = known("prctl", ask::prctl_value(pr::GET_SECUREBITS))?;
+    process.keepcaps = known("prctl(PR_GET_KEEPCAPS)", ask::prctl_value(pr::GET_KEEPCAPS))?;
+    process.securebits = known("prctl(PR_GET_SECUREBITS)", ask::prctl_value(pr::GET_SECUREBITS))?;
     let text = file(b"/proc/self/oom_score_adj\0", "/proc/self/oom_score_adj", scratch)?;
     process.oom_score_adj = signed(scratch.blob(text)) as i32;
     let text = file(b"/proc/self/coredump_filter\0", "/proc/self/coredump_filter", scratch)?;
@@ -180,7 +197,7 @@ fn mce_kill() -> Result<u32, Failure> {
     Ok(match ask::prctl_value(pr::MCE_KILL_GET) {
         Ok(DEFAULT) => 0,
         Ok(kind) => kind + 1,
-        Err(errno) => known("prctl", Err(errno))?,
+        Err(errno) => known("prctl(PR_MCE_KILL_GET)", Err(errno))?,
     })
 }
 

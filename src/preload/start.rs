@@ -1,5 +1,6 @@
 //! The constructor.
 
+use crate::descriptors::inherited;
 use crate::{arrival, config};
 use sys::signal::{self, Action, sa};
 
@@ -11,6 +12,7 @@ ctor::declarative::ctor! {
         if !unsafe { config::read() } {
             return;
         }
+        inherited::note();
         // SAFETY: `ckpt_entry` keeps everything that it interrupts, and the restorer calls rt_sigreturn.
         let _ = unsafe { signal::set_action(config::get().signal, &action()) };
     }

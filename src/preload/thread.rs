@@ -45,14 +45,15 @@ impl OwnState {
     }
 
     fn ask_all(&mut self) -> Result<(), Failure> {
-        const PRCTL: &str = "prctl";
         self.fs_base = known("arch_prctl", thread::fs_base())?;
         self.gs_base = known("arch_prctl", thread::gs_base())?;
-        self.tid_address = known(PRCTL, process::prctl_stored(Stored::TidAddress))?;
-        self.pdeathsig = known(PRCTL, process::prctl_stored(Stored::ParentDeathSignal))? as u32;
-        self.timerslack = u64::from(known(PRCTL, process::prctl_value(pr::GET_TIMERSLACK))?);
+        self.tid_address = known("prctl(PR_GET_TID_ADDRESS)", process::prctl_stored(Stored::TidAddress))?;
+        self.pdeathsig =
+            known("prctl(PR_GET_PDEATHSIG)", process::prctl_stored(Stored::ParentDeathSignal))? as u32;
+        self.timerslack =
+            u64::from(known("prctl(PR_GET_TIMERSLACK)", process::prctl_value(pr::GET_TIMERSLACK))?);
         self.pending = known("rt_sigpending", signal::pending())?;
-        self.comm = known(PRCTL, process::name())?;
+        self.comm = known("prctl(PR_GET_NAME)", process::name())?;
         self.rseq = crate::rseq::area(self.fs_base, self.tid, self.comm)?;
         Ok(())
     }

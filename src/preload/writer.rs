@@ -1,5 +1,6 @@
 //! The image, written in one forward pass: everything is sized before the first byte goes out.
 
+use crate::descriptors::inotify;
 use crate::evidence::Collector;
 use crate::helper::{Job, Snapshot, Stop};
 use crate::message::Failure;
@@ -42,6 +43,8 @@ fn write_readable(
     sink: &mut Sink,
     report: &mut Report,
 ) -> Result<(), Stop> {
+    let Snapshot { files, descriptors, .. } = snapshot;
+    inotify::find_watched(files, descriptors, scratch, inotify::MOST)?;
     let affinity = snapshot.threads.first().map_or(&[][..], |thread| scratch.blob(thread.affinity));
     let mut pages = Pages::new(if job.is_helper { Second::new(affinity) } else { None })?;
     let regions = regions::find(snapshot, scratch, &mut pages)?;

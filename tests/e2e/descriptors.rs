@@ -89,6 +89,8 @@ fn what_cannot_be_restored_is_refused_by_name() {
         ("secretmem", "secret memory (memfd_secret)"),
         ("owner", "set to send signals to another process"),
         ("proc", "a file of /proc that belongs to another process"),
+        ("namespace", "a namespace"),
+        ("hidden", "a file in a folder that the process may not enter"),
         ("filter", "a socket with a packet filter"),
     ] {
         let mut tried = 0;

@@ -385,6 +385,28 @@ fn pipes_to_others_on_0_and_1_are_those_of_the_restarter() {
     }
 }
 
+/// `sudo -u somebody job > /root/out`: standard output is a file in a folder that only root may enter.
+#[test]
+fn output_in_a_private_folder_is_the_restarters() {
+    if User::ordinary() == User::Myself {
+        return; // nobody else's folder to be had
+    }
+    let place = Place::new(User::ordinary());
+    fs::create_dir(place.file("private")).unwrap();
+    fs::set_permissions(place.file("private"), PermissionsExt::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(place.file("private"), Some(0), Some(0)).unwrap();
+    let open = || fs::File::options().create(true).append(true).open(place.file("private/out")).unwrap();
+    let mut command = place.command_for(&Program::victim("forks"));
+    command.stdout(place.output("out")).stderr(open());
+    let mut process = Process::spawn(&place, command);
+    process.ready();
+    let image = process.save();
+    process.kill();
+    let mut command = image.command::<&str>([]);
+    command.stderr(open());
+    image.restart_by(command).passes();
+}
+
 /// As a service manager starts a program: standard error is a file that only root may open.
 #[test]
 fn output_that_somebody_else_opened_is_the_restarters() {

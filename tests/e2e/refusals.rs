@@ -1,6 +1,8 @@
 //! Saved implies restorable: what cannot be restored is refused by name, and the program goes on.
 
 use harness::{Place, Program, User};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 /// A victim that has `what`: the refusal must contain each of `words`.
@@ -56,6 +58,59 @@ fn fanotify() {
 #[test]
 fn aio_context() {
     refused("aio", User::each(), &["AIO context"]);
+}
+
+#[test]
+fn removed_working_directory() {
+    refused("directory", User::each(), &["the process has a working directory that was removed"]);
+}
+
+#[test]
+fn command_that_does_not_read_the_image() {
+    let place = Place::new(User::ordinary());
+    let mut process = place.start(&Program::victim("signal_state").env("CKPT_IMAGE", "|true"));
+    process.ready();
+    let Err(line) = process.try_save() else { process.fail("saved") };
+    assert!(line.contains("the command of CKPT_IMAGE has ended before it had read the image"), "{line}");
+    process.passes();
+}
+
+/// A terminal leaks a pipe; the program knows nothing of it.
+#[test]
+fn pipe_that_was_there_at_the_start_is_let_go_of_when_asked() {
+    for user in User::each() {
+        for drops in [false, true] {
+            let place = Place::new(user);
+            let program = Program::victim("cwd_umask");
+            let program = if drops { program.env("CKPT_DROP_FDS", "outside") } else { program };
+            let mut command = place.command_for(&program);
+            command.stdout(place.output("out")).stderr(place.output("err"));
+            let (reader, _writer) = std::io::pipe().unwrap();
+            // SAFETY: one system call between fork and exec.
+            unsafe {
+                command.pre_exec(move || {
+                    if libc::dup2(reader.as_raw_fd(), 251) < 0 {
+                        Err(std::io::Error::last_os_error())
+                    } else {
+                        Ok(())
+                    }
+                })
+            };
+            let mut process = harness::Process::spawn(&place, command);
+            process.ready();
+            if drops {
+                process.generations(2).passes();
+                continue;
+            }
+            let Err(line) = process.try_save() else { process.fail("saved") };
+            assert!(
+                line.contains("descriptor 251 is a pipe whose other end belongs to another process"),
+                "{line}"
+            );
+            place.write("err", b"");
+            process.passes();
+        }
+    }
 }
 
 #[test]

@@ -253,6 +253,14 @@ static void set_up(void)
         must(pipe(ends));
         fd = ends[0];
         must(fcntl(fd, F_SETOWN, child_with(-1, -1)));
+    } else if (is("namespace"))
+        fd = must(open("/proc/self/ns/net", O_RDONLY));
+    else if (is("hidden")) {
+        if (geteuid() == 0)
+            errno = EPERM, may(-1); /* root may enter every folder */
+        must(mkdir("folder", 0700));
+        fd = must(open("folder/file", O_CREAT | O_RDWR, 0644));
+        must(chmod("folder", 0));
     } else if (is("proc")) {
         char name[64];
         snprintf(name, sizeof name, "/proc/%d/status", child_with(-1, -1));

@@ -45,6 +45,10 @@ int main(int argc, char **argv)
         must(fcntl(0, F_DUPFD, 10));
         must(close(0));
         check_equal(open("/dev/null", O_RDONLY), 0);
+    } else if (!strcmp(what, "directory")) {
+        must(mkdir("folder", 0700));
+        must(chdir("folder"));
+        must(rmdir("../folder"));
     } else if (!strcmp(what, "aio")) {
         aio_context_t context = 0;
         check_equal(syscall(SYS_io_setup, 1, &context), 0);

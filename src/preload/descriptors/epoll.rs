@@ -7,6 +7,7 @@ use super::Table;
 use crate::helper::Stop;
 use crate::message::{Failure, Kind};
 use image::details::{Epoll, EpollItem};
+use image::format::file_kind;
 use image::plain::{bytes_of, read, write};
 use sys::Errno;
 use sys::descriptor::{is_epoll_target, poll_event, poll_now};
@@ -14,6 +15,10 @@ use sys::descriptor::{is_epoll_target, poll_event, poll_now};
 const STRANGER: Kind = Kind {
     what: "an epoll that watches a file which only another process has open",
     advice: "remove that file from it before the save",
+};
+const DROPPED: Kind = Kind {
+    what: "an epoll that watches a file which CKPT_DROP_FDS lets go of",
+    advice: "close that before the start (ckpt run --close-fds)",
 };
 const UNKNOWN: Kind = Kind {
     what: "an epoll, and the kernel does not tell what it watches",
@@ -44,6 +49,23 @@ pub fn describe(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
     let detail = table.scratch.bytes(bytes_of(&Epoll { ready, reserved: 0, items }))?;
     if let Some(file) = table.files.get_mut(index) {
         file.detail = detail;
+    }
+    Ok(())
+}
+
+/// Third pass: nothing that was let go of is watched. `/dev/null` cannot be.
+pub fn check(table: &Table<'_>, index: usize) -> Result<(), Stop> {
+    let file = table.file(index);
+    if file.kind != file_kind::EPOLL {
+        return Ok(());
+    }
+    let items = read::<Epoll>(table.scratch.blob(file.detail), 0).unwrap_or_default().items;
+    for place in (0..items.len as usize).step_by(size_of::<EpollItem>()) {
+        let item = read::<EpollItem>(table.scratch.blob(items), place).unwrap_or_default();
+        let watched = table.file(item.file as usize);
+        if watched.kind == file_kind::DEVICE && watched.rdev == super::NULL {
+            return Err(Failure::Descriptor(table.number(index), DROPPED).into());
+        }
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ mod diag;
 mod epoll;
 mod inet;
 mod info;
-mod inotify;
+pub mod inherited;
+pub mod inotify;
 mod multicast;
 mod named;
 mod numbers;
@@ -52,6 +53,8 @@ mod mode {
     pub const LINK: u32 = 0o120_000;
 }
 
+/// Device number of `/dev/null`.
+const NULL: u64 = 0x103;
 /// `FD_CLOEXEC`.
 const CLOEXEC: u32 = 1;
 /// What most refusals advise.
@@ -142,6 +145,7 @@ pub fn read(
     }
     for index in 0..table.files.len() {
         unix::check_names(&mut table, index).or_else(|stop| tell(stop, report))?;
+        epoll::check(&table, index).or_else(|stop| tell(stop, report))?;
     }
     Ok((table.files, table.descriptors))
 }
@@ -288,11 +292,37 @@ impl Table<'_> {
         let Some(leader) =
             own.or_else(|| self.same_inode(&file).find(|other| self.standard(*other).is_some()))
         else {
+            if inherited::was_there(self.number(index) as u32, file.ino) {
+                return self.drop_file(index);
+            }
             return Err(Failure::Descriptor(self.number(index), kind).into());
         };
         if let Some(file) = self.files.get_mut(index) {
             file.kind = file_kind::STANDARD;
             file.peer = if leader == index { NONE } else { leader as u32 };
+        }
+        Ok(())
+    }
+
+    /// `CKPT_DROP_FDS=outside`: the file is `/dev/null` after a restart.
+    fn drop_file(&mut self, index: usize) -> Result<(), Stop> {
+        const KEPT: u32 = open_flag::ACCMODE | open_flag::NONBLOCK;
+        let path = self.scratch.bytes(b"/dev/null")?;
+        if let Some(file) = self.files.get_mut(index) {
+            *file = OpenFile {
+                kind: file_kind::DEVICE,
+                flags: file.flags & KEPT,
+                // Its place among the others is by these.
+                dev: file.dev,
+                ino: file.ino,
+                rdev: NULL,
+                mode: mode::CHARACTER | 0o666,
+                object: NONE,
+                peer: NONE,
+                owner_type: -1,
+                path,
+                ..OpenFile::default()
+            };
         }
         Ok(())
     }

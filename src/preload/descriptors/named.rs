@@ -17,7 +17,14 @@ mod magic {
     pub const OVERLAY: u64 = 0x794c_7630;
     pub const MQUEUE: u64 = 0x1980_0202;
     pub const SECRETMEM: u64 = 0x5345_434d;
+    pub const NAMESPACE: u64 = 0x6e73_6673;
+    pub const PIDFD: u64 = 0x5049_4446;
 }
+
+const HIDDEN: Kind = Kind {
+    what: "a file in a folder that the process may not enter",
+    advice: "close it before the save, or give its user the permission",
+};
 
 /// Where the path of an open file leads now.
 enum Path {
@@ -25,6 +32,8 @@ enum Path {
     Same,
     /// To nothing, or to another file.
     Lost,
+    /// Through a folder that the process may not enter.
+    Hidden,
 }
 
 /// A regular file or a directory.
@@ -35,7 +44,17 @@ pub fn describe(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Open
         file.kind = if is_directory { file_kind::DIRECTORY } else { file_kind::REGULAR };
         return Ok(());
     }
-    if let Path::Same = look(table, number, file, stat) {
+    let path = look(table, number, file, stat);
+    if let Path::Hidden = path
+        && stat.nlink > 0
+    {
+        if is_output(number, file) && !is_directory {
+            file.kind = file_kind::STANDARD;
+            return Ok(());
+        }
+        return Err(refuse(HIDDEN));
+    }
+    if let Path::Same = path {
         file.kind = if is_directory { file_kind::DIRECTORY } else { file_kind::REGULAR };
         return match may_open(table, file, stat) {
             Err(_) if is_output(number, file) && !is_directory => {
@@ -51,6 +70,8 @@ pub fn describe(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Open
     match fd::file_system(number as i32) {
         Ok(fd::HUGETLBFS) => return Err(refuse(refused("made of huge pages of hugetlbfs"))),
         Ok(magic::MQUEUE) => return Err(refuse(refused("a POSIX message queue"))),
+        Ok(magic::NAMESPACE) => return Err(refuse(refused("a namespace"))),
+        Ok(magic::PIDFD) => return Err(refuse(refused("a pidfd of another process"))),
         Ok(magic::SECRETMEM) => return Err(refuse(refused("secret memory (memfd_secret)"))),
         _ => {}
     }
@@ -126,6 +147,7 @@ pub fn path_only(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Ope
     }
     match look(table, number, file, stat) {
         Path::Same => Ok(()),
+        Path::Hidden => Err(refuse(HIDDEN)),
         Path::Lost => Err(refuse(refused("opened with O_PATH, and no path leads to it any more"))),
     }
 }
@@ -144,6 +166,7 @@ fn look(table: &Table<'_>, number: u32, file: &OpenFile, stat: &Stat) -> Path {
         {
             Path::Same
         }
+        Err(Errno::EACCES) => Path::Hidden,
         _ => Path::Lost,
     }
 }

@@ -4,10 +4,8 @@
 //! 2. Otherwise: what the process has open, and the folders in which that is.
 //! 3. Otherwise: the tree below the working directory, then the file system from its root, nearest folders first, up to a limit.
 
-use super::Table;
-use crate::helper::Stop;
 use crate::scratch::{Full, Growing, Scratch};
-use image::format::{Blob, file_kind};
+use image::format::{Blob, OpenFile, file_kind};
 use image::lines::Lines;
 use image::maps::device;
 use image::number::{take_decimal, take_octal};
@@ -28,7 +26,7 @@ pub struct Wanted<'a> {
 }
 
 /// Entries of folders that are looked at before the search ends: a fraction of a second.
-const MOST_ENTRIES: u32 = 300_000;
+pub const MOST_ENTRIES: u32 = 300_000;
 /// The same, of the folder of a file that has lost its name.
 const MOST_BESIDE: u32 = 10_000;
 const PATH_MAX: usize = 4096;
@@ -41,13 +39,19 @@ impl Wanted<'_> {
     }
 }
 
-/// A path, or `None` when none was found.
-pub fn path(table: &mut Table<'_>, wanted: &Wanted<'_>) -> Result<Option<Blob>, Stop> {
+/// A path, or `None` when none was found. `left`: how many entries of folders may still be looked at; zero when there would have been more.
+pub fn path(
+    files: &[OpenFile],
+    scratch: &mut Scratch,
+    wanted: &Wanted<'_>,
+    left: &mut u32,
+) -> Result<Option<Blob>, Full> {
     let mut found = Path::new();
-    let known =
-        by_handle(wanted, &mut found) || among_open(table, wanted, &mut found) || by_walk(wanted, &mut found);
+    let known = by_handle(wanted, &mut found)
+        || among_open(files, scratch, wanted, &mut found)
+        || by_walk(wanted, &mut found, left);
     match found.as_bytes().strip_suffix(b"\0") {
-        Some(path) if known => Ok(Some(table.scratch.bytes(path)?)),
+        Some(path) if known => Ok(Some(scratch.bytes(path)?)),
         _ => Ok(None),
     }
 }
@@ -108,10 +112,10 @@ fn by_handle(wanted: &Wanted<'_>, found: &mut Path) -> bool {
 }
 
 /// The files that are open, and the folders above them.
-fn among_open(table: &Table<'_>, wanted: &Wanted<'_>, found: &mut Path) -> bool {
+fn among_open(files: &[OpenFile], scratch: &Scratch, wanted: &Wanted<'_>, found: &mut Path) -> bool {
     let named = |kind| matches!(kind, file_kind::REGULAR | file_kind::DIRECTORY | file_kind::PATH);
-    for file in table.files.iter().filter(|file| named(file.kind)) {
-        let mut path = table.scratch.blob(file.path);
+    for file in files.iter().filter(|file| named(file.kind)) {
+        let mut path = scratch.blob(file.path);
         if (file.dev, file.ino) == (wanted.dev, wanted.ino) && wanted.is_at(set(found, &[path])) {
             return true;
         }
@@ -126,20 +130,19 @@ fn among_open(table: &Table<'_>, wanted: &Wanted<'_>, found: &mut Path) -> bool 
 }
 
 /// Walks the working directory, then the file system.
-fn by_walk(wanted: &Wanted<'_>, found: &mut Path) -> bool {
+fn by_walk(wanted: &Wanted<'_>, found: &mut Path, left: &mut u32) -> bool {
     let mut folders = Some(Growing::<u8>::new());
-    let mut left = MOST_ENTRIES;
     let mut buf = [0u8; PATH_MAX];
     let mut hit = false;
     if let Ok(len) = sys::process::current_dir(&mut buf)
         && let Some(cwd) = buf.get(..len.saturating_sub(1)).filter(|cwd| cwd.starts_with(b"/"))
     {
-        hit = wanted.is_at(set(found, &[cwd])) || walk(&mut folders, cwd, wanted, found, &mut left);
+        hit = wanted.is_at(set(found, &[cwd])) || walk(&mut folders, cwd, wanted, found, left);
     }
     if !hit {
         mount_points(wanted.dev, &mut |mount| {
             let mount = mount.strip_suffix(b"\0").unwrap_or(mount);
-            hit = wanted.is_at(set(found, &[mount])) || walk(&mut folders, mount, wanted, found, &mut left);
+            hit = wanted.is_at(set(found, &[mount])) || walk(&mut folders, mount, wanted, found, left);
             hit
         });
     }
