@@ -266,7 +266,7 @@ impl<'a> Builder<'a, '_> {
         let cloexec = !direct || descriptor.flags & CLOEXEC != 0;
         match file.kind {
             file_kind::MEMFD | file_kind::DELETED => {
-                self.open_object(descriptor.file, file, number, cloexec)?
+                self.open_object(descriptor.file, file, number, cloexec)?;
             }
             file_kind::EVENTFD
             | file_kind::TIMERFD

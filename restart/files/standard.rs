@@ -152,7 +152,7 @@ impl<'a> Builder<'a, '_> {
     fn open_hung_up(&mut self, file: &OpenFile) -> Result<'a, u32> {
         let cwd = i64::from(AT_FDCWD) as u64;
         let flags = u64::from(open_flag::RDWR | open_flag::NOCTTY | open_flag::CLOEXEC);
-        let master = self.opened(Sysno::openat, [cwd, b"/dev/ptmx\0".as_ptr() as u64, flags, 0])?;
+        let master = self.opened(Sysno::openat, [cwd, c"/dev/ptmx".as_ptr() as u64, flags, 0])?;
         let unlocked = self.keep(0u32)?;
         self.early(Op::zero(Sysno::ioctl, [u64::from(master), TIOCSPTLCK, unlocked]))?;
         // The kernel would keep O_CLOEXEC among the flags of the file, too.
