@@ -30,6 +30,7 @@ survivors! {
     a_file_that_was_executed_can_be: "fd_executed";
     files_are_found_by_another_name: "fd_other_name";
     terminals_that_have_hung_up: "fd_hung_up";
+    named_pipes_that_have_lost_their_names: "fd_fifo_nameless";
     what_was_shut_down_stays_shut: "fd_shut";
     internet_sockets_listen_again: "fd_inet";
     signals_of_files_go_where_they_went: "fd_owner";

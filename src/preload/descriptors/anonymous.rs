@@ -27,7 +27,7 @@ const REFUSED: [(&[u8], Kind); 15] = [
         b"io_uring",
         Kind {
             what: "an io_uring",
-            advice: "close it before the save, or run without it (libuv: UV_USE_IO_URING=0)",
+            advice: "close it before the save, or run it where the kernel gives none (sysctl kernel.io_uring_disabled=2, or a seccomp profile such as Docker's)",
         },
     ),
     (b"userfaultfd", refused("a userfaultfd")),

@@ -21,6 +21,8 @@ const LARGE: Kind = Kind {
     what: "a pipe that is larger than the process may make one",
     advice: "raise /proc/sys/fs/pipe-max-size, or save and restart it as root",
 };
+const NAMELESS: Kind =
+    refused("a named pipe that has lost its name, and whose other end belongs to another process");
 const TOO_LARGE: Kind = Kind {
     what: "a pipe with more in it than may be copied",
     advice: "raise /proc/sys/fs/pipe-user-pages-soft, or save when the pipe has been read",
@@ -59,16 +61,15 @@ pub fn describe(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
     if is_lonely && (file.kind == file_kind::PIPE || standard) {
         return table.outside(index, OUTSIDE);
     }
-    if file.kind == file_kind::FIFO {
-        let lost = fd::stat_at(fd::AT_FDCWD, table.scratch.c_str(file.path), true)
-            .map_or(true, |stat| (stat.dev, stat.ino) != (file.dev, file.ino));
-        if lost {
-            return Err(Failure::Descriptor(
-                table.number(index),
-                refused("a named pipe that has lost the name by which it was opened"),
-            )
-            .into());
+    if file.kind == file_kind::FIFO && has_lost_its_name(table, &file) {
+        if is_lonely {
+            return table.outside(index, NAMELESS);
         }
+        // Nobody else can come to it any more: it is a pipe.
+        if let Some(file) = table.files.get_mut(index) {
+            file.kind = file_kind::PIPE;
+        }
+    } else if file.kind == file_kind::FIFO {
         let stat = fd::stat_fd(table.number(index)).map_err(|errno| Failure::Ask("fstat", errno))?;
         if let Err(kind) = named::may_open(table, &file, &stat) {
             return Err(Failure::Descriptor(table.number(index), kind).into());
@@ -93,6 +94,11 @@ pub fn describe(table: &mut Table<'_>, index: usize) -> Result<(), Stop> {
         (file.detail, file.queued, file.peer) = (detail, queued, leader as u32);
     }
     Ok(())
+}
+
+fn has_lost_its_name(table: &Table<'_>, file: &OpenFile) -> bool {
+    fd::stat_at(fd::AT_FDCWD, table.scratch.c_str(file.path), true)
+        .map_or(true, |stat| (stat.dev, stat.ino) != (file.dev, file.ino))
 }
 
 /// Whether a pipe can be made so large: a privileged process may have done that.
