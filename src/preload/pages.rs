@@ -11,6 +11,7 @@ use image::format::{ObjectRun, PAGE, RUN_CLEAN, RUN_OBJECT, RUN_PRIVATE, Span, r
 use image::plain::Plain;
 use image::zero::is_zero;
 use sys::Errno;
+use sys::fd::data_range;
 use sys::memory::{self, PageRegion, advice, map, page, prot};
 
 /// Finds runs. One for the whole save.
@@ -26,7 +27,12 @@ pub struct Pages {
     pub data_len: u64,
     /// Helps to look for zeros.
     pub second: Option<Second>,
+    /// The file that the present region maps, to be asked for its holes, or -1.
+    pub file: i32,
 }
+
+/// From this length on, the holes of a file are worth a few system calls.
+pub const WORTH_LOOKING_FOR_HOLES: u64 = 4 << 20;
 
 /// What is found of one region besides its runs.
 #[derive(Clone, Copy, Default)]
@@ -84,6 +90,7 @@ impl Pages {
             guards: Growing::new(),
             data_len: 0,
             second,
+            file: -1,
         })
     }
 
@@ -260,8 +267,28 @@ impl Pages {
         Ok(())
     }
 
-    /// Pages of a private file mapping that the program did not write: zero ones need no place. The file may be shorter than the mapping.
+    /// Pages of a private file mapping that the program did not write: zero ones need no place, and where the file has holes there are no others.
     fn clean(&mut self, region: &mut RegionRuns, start: u64, end: u64) -> Result<(), Failure> {
+        if self.file < 0 || region.is_copied() || end.saturating_sub(start) < WORTH_LOOKING_FOR_HOLES {
+            return self.clean_data(region, start, end);
+        }
+        let (first, offset) = (region.vma.start, region.vma.offset);
+        let mut at = start;
+        while at < end {
+            let below = |address: u64| address - first + offset;
+            let Ok((from, to)) = data_range(self.file, below(at), below(end)) else {
+                return self.clean_data(region, at, end);
+            };
+            let above = |place: u64| (place - offset + first).clamp(at, end);
+            let (from, to) = (above(from / PAGE * PAGE), above(to.next_multiple_of(PAGE)));
+            self.clean_data(region, from, to)?;
+            at = to;
+        }
+        Ok(())
+    }
+
+    /// The same where the file has no holes. It may be shorter than the mapping.
+    fn clean_data(&mut self, region: &mut RegionRuns, start: u64, end: u64) -> Result<(), Failure> {
         if start >= end {
             return Ok(());
         }

@@ -5,12 +5,12 @@ use crate::helper::{Snapshot, Stop};
 use crate::maps::Vma;
 use crate::message::{Failure, Kind};
 use crate::objects::{self, Source};
-use crate::pages::{Contents, Pages};
+use crate::pages::{Contents, Pages, WORTH_LOOKING_FOR_HOLES};
 use crate::report::Report;
 use crate::scratch::{Growing, Scratch};
 use image::format::{MappedFile, NONE, Region, Time, region_flag, region_kind};
 use image::smaps::trait_flag;
-use sys::fd;
+use sys::fd::{self, open_flag};
 use sys::memory::{self, prot};
 
 /// The tables that describe the address space.
@@ -33,7 +33,13 @@ pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -
         let region = describe(vma, snapshot, scratch, &mut found)?;
         let contents = contents(&region, snapshot);
         let first_load = pages.loads.len();
-        let runs = pages.add(vma, contents)?;
+        pages.file = large_file(vma, &region, scratch);
+        let runs = pages.add(vma, contents);
+        if pages.file >= 0 {
+            let _ = fd::close(pages.file);
+            pages.file = -1;
+        }
+        let runs = runs?;
         let region = Region {
             flags: region.flags | runs.flags,
             first_load: first_load as u32,
@@ -70,6 +76,20 @@ fn complete(snapshot: &mut Snapshot, scratch: &Scratch) -> Result<(), Stop> {
     snapshot.process.flags |= result?;
     snapshot.has_attributes = true;
     Ok(())
+}
+
+/// Opens the file of a large private mapping, to be asked for its holes; -1 where it is not there, or not worth it.
+fn large_file(vma: &Vma, region: &Region, scratch: &Scratch) -> i32 {
+    if region.kind != region_kind::FILE || vma.end - vma.start < WORTH_LOOKING_FOR_HOLES {
+        return -1;
+    }
+    let flags = open_flag::RDONLY | open_flag::NONBLOCK | open_flag::NOCTTY | open_flag::CLOEXEC;
+    let Ok(file) = fd::open_at(fd::AT_FDCWD, scratch.c_str(vma.name), flags, 0) else { return -1 };
+    if fd::stat_fd(file).is_ok_and(|stat| (stat.dev, stat.ino) == (vma.dev, vma.ino)) {
+        return file;
+    }
+    let _ = fd::close(file);
+    -1
 }
 
 /// Why a region cannot be restored.

@@ -59,6 +59,12 @@ fn sparse_memory_stays_sparse() {
     survives("mem_sparse");
 }
 
+/// What is a hole in the file is not read.
+#[test]
+fn large_private_mappings_of_files_with_holes() {
+    survives("mem_holes");
+}
+
 #[test]
 fn everything_is_locked_again() {
     survives("mem_locked_all");
