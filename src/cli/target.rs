@@ -173,6 +173,13 @@ fn no_process(pid: impl std::fmt::Display) -> Failure {
 fn not_readable(pid: u32, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => no_process(pid),
+        // Root has been refused, and need not be told to be root.
+        _ if nix::unistd::Uid::effective().is_root() => Failure::new(
+            Code::Permission,
+            format!(
+                "process {pid}: may not be looked into from here ({error}); ask as root of the machine, not of a container"
+            ),
+        ),
         _ => Failure::new(
             Code::Permission,
             format!("process {pid}: belongs to somebody else; ask as its user or as root"),
