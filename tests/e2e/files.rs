@@ -396,7 +396,7 @@ fn output_in_a_private_folder_is_the_restarters() {
     fs::set_permissions(place.file("private"), PermissionsExt::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(place.file("private"), Some(0), Some(0)).unwrap();
     let open = || fs::File::options().create(true).append(true).open(place.file("private/out")).unwrap();
-    let mut command = place.command_for(&Program::victim("forks"));
+    let mut command = place.command_for(&Program::victim("signal_state"));
     command.stdout(place.output("out")).stderr(open());
     let mut process = Process::spawn(&place, command);
     process.ready();

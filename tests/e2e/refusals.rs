@@ -72,6 +72,7 @@ fn command_that_does_not_read_the_image() {
     process.ready();
     let Err(line) = process.try_save() else { process.fail("saved") };
     assert!(line.contains("the command of CKPT_IMAGE has ended before it had read the image"), "{line}");
+    place.write("err", b"");
     process.passes();
 }
 
@@ -81,7 +82,7 @@ fn pipe_that_was_there_at_the_start_is_let_go_of_when_asked() {
     for user in User::each() {
         for drops in [false, true] {
             let place = Place::new(user);
-            let program = Program::victim("cwd_umask");
+            let program = Program::victim("signal_state");
             let program = if drops { program.env("CKPT_DROP_FDS", "outside") } else { program };
             let mut command = place.command_for(&program);
             command.stdout(place.output("out")).stderr(place.output("err"));
