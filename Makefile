@@ -24,9 +24,11 @@ TOOL    = $(CARGO) run --quiet --profile tools --locked -p ckpt-tests --bin
 .PHONY: all demo check check-programs check-systems audit soak faults miri bench install deb clean
 .DELETE_ON_ERROR:
 
+# The command has the library in it, and brings it into programs that were started without.
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
 all:
-	$(CARGO) build --release --locked -p ckpt-preload -p ckpt-restart -p ckpt-cli
+	$(CARGO) build --release --locked -p ckpt-preload -p ckpt-restart
+	CKPT_LIBRARY=$(abspath $(TARGET))/release/libckpt.so $(CARGO) build --release --locked -p ckpt-cli
 	@mkdir -p build
 	@install -m 755 $(TARGET)/release/libckpt.so $(TARGET)/release/myrestart $(TARGET)/release/ckpt build/
 	@ls -l build/libckpt.so build/myrestart build/ckpt

@@ -46,6 +46,7 @@ ckpt_called_top:
         word    ckpt_inside                     # threads that are on a slot's stack
         word    ckpt_entered                    # after a restart: threads that are in ckpt_resume
         word    ckpt_released                   # after a restart: 1 when all may go on
+        word    ckpt_joining                    # threads that a tracer put here: 1 their leader is on its way, 2 it gathers, 3 it is over
         .globl  ckpt_slot_base
         .hidden ckpt_slot_base
         .type   ckpt_slot_base, @object
@@ -210,6 +211,7 @@ ckpt_wait_loading:                              # from here: all registers are i
         .globl  ckpt_wait_loaded
         .hidden ckpt_wait_loaded
 ckpt_wait_loaded:                               # from here: all are loaded, but rsp is in rax
+        mov     dword ptr [rsp + {leave}], 0    # the Arrival is not needed any more: a tracer may use its memory again
         .cfi_escape 0x0f, 2, 0x70, 0            # DW_CFA_def_cfa_expression(breg0)
         .cfi_escape 0x16, 16, 2, 0x72, 2        # rip is behind the instruction at rcx: DW_CFA_val_expression(16, breg2 + 2)
         .cfi_same_value rbx
@@ -271,6 +273,49 @@ ckpt_stop:
         .cfi_endproc
         .size   ckpt_stop, . - ckpt_stop
 
+# A tracer has put the thread here (src/inject): rsp = an Arrival that it has made from the thread's registers, rbx = ckpt_entry or ckpt_join.
+# From here the thread needs nobody: the way out of either is that of a handler.
+        .globl  ckpt_enter
+        .hidden ckpt_enter
+        .type   ckpt_enter, @function
+        .p2align 4
+ckpt_enter:
+        mov     edi, 2                          # rt_sigprocmask(SIG_SETMASK, all, NULL, 8): the tracer may have ended before it could
+        lea     rsi, [rip + ckpt_all_signals]
+        mov     edx, 0
+        mov     r10d, 8
+        mov     eax, {sys_rt_sigprocmask}
+        syscall
+        mov     edi, 0                          # sigaltstack(NULL, into the frame): no tracer can ask for it
+        lea     rsi, [rsp + {altstack}]
+        mov     eax, {sys_sigaltstack}
+        syscall
+        lea     rdx, [rsp + {user}]             # as the kernel passes it
+        jmp     rbx
+        .size   ckpt_enter, . - ckpt_enter
+        .p2align 3
+ckpt_all_signals:
+        .quad   -1
+
+# One of the threads that a tracer has stopped, other than the leader. Its leader comes for certain: it was put here first.
+        .globl  ckpt_join
+        .hidden ckpt_join
+        .type   ckpt_join, @function
+        .p2align 4
+ckpt_join:
+        .cfi_startproc
+        capture
+1:      cmp     dword ptr [rip + ckpt_joining], 1
+        jne     2f
+        futex   ckpt_joining, 0, 1              # sleep until it gathers, or has given up
+        jmp     1b
+2:      cmp     dword ptr [rip + ckpt_gathering], 0
+        je      .Lckpt_leave                    # it has given up
+        lea     rbp, [rip + .Lckpt_leave]
+        jmp     ckpt_park_here
+        .cfi_endproc
+        .size   ckpt_join, . - ckpt_join
+
 # Parks the thread of rbx = the Arrival until the leader lets it go, then goes to the address in rbp. Not a subroutine: a return address
 # would be a word below the frame. All but rbx and rsp may have changed then.
         .type   ckpt_park_here, @function
@@ -280,6 +325,8 @@ ckpt_park_here:
         .cfi_def_cfa rbx, 8
         mov     dword ptr [rbx + {role}], {role_parked}
         lock add dword ptr [rip + ckpt_inside], 1
+        cmp     dword ptr [rip + ckpt_gathering], 0
+        je      2f                              # over meanwhile: there are no slots any more
         mov     eax, 1
         lock xadd [rip + ckpt_taken], eax       # eax = our slot
         cmp     eax, [rip + ckpt_slots]

@@ -180,7 +180,8 @@ impl RestartOptions {
 
 /// Save a running program, and say how it went
 ///
-/// Also one that runs in a container, if ckpt may enter it: as root. The image is then where the program sees its path.
+/// Any program that you may trace: it need not have been started with libckpt.so. Also one that runs in a container, if ckpt may enter it: as root. The image is then
+/// where the program sees its path.
 #[derive(Debug, Args)]
 pub struct Save {
     /// Process id, or name as in ps(1) if only one program of that name can be saved

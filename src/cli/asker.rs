@@ -46,8 +46,8 @@ pub enum Asker {
     Other(Child, UnixStream),
 }
 
-/// What the other process answers: a step, 0 for the signal itself, and the error of it, 0 for none.
-type Answer = [u8; 5];
+/// What the other process answers: a step, 0 for the signal itself, and the error of it, 0 for none; then its id in the target's namespace.
+type Answer = [u8; 9];
 
 impl Asker {
     /// One that may be asked by the target, with the write end of the pipe and the nonce (a file).
@@ -128,23 +128,35 @@ impl Asker {
             }
             Self::Other(_, line) => {
                 let [a, b, c, d] = nonce.to_le_bytes();
-                let mut answer: Answer = [0; 5];
-                let asked = line
-                    .write_all(&[target.signal as u8, kind as u8, a, b, c, d])
-                    .and_then(|()| line.read_exact(&mut answer));
-                if let Err(e) = asked {
-                    let text = format!(
-                        "process {} ({}): whoever was to ask it is gone: {e}",
-                        target.pid, target.name
-                    );
-                    return Err(Failure::new(Code::Io, text));
-                }
-                let [step, errno @ ..] = answer;
-                let errno = i32::from_le_bytes(errno);
-                let result = if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) };
-                if step == 0 { Ok(result) } else { Err(refused(target, step, Errno::from_raw(errno))) }
+                let request = [target.signal as u8, kind as u8, a, b, c, d];
+                Ok(tell(line, target, request)?.0)
             }
         }
+    }
+
+    /// The process that has the pipe, as the target's namespace has it, and the number of the pipe.
+    pub fn identity(&mut self, target: &Target) -> Result<(u32, i32)> {
+        match self {
+            Self::Own(pipe, _) => Ok((std::process::id(), pipe.as_raw_fd())),
+            Self::Other(_, line) => Ok((tell(line, target, [0; 6])?.1, PIPE)),
+        }
+    }
+}
+
+/// Has the other process send a request, or nothing (signal 0). Gives what came of it, and its id.
+fn tell(line: &mut UnixStream, target: &Target, request: [u8; 6]) -> Result<(nix::Result<()>, u32)> {
+    let mut answer: Answer = [0; 9];
+    if let Err(e) = line.write_all(&request).and_then(|()| line.read_exact(&mut answer)) {
+        let text = format!("process {} ({}): whoever was to ask it is gone: {e}", target.pid, target.name);
+        return Err(Failure::new(Code::Io, text));
+    }
+    let [step, e0, e1, e2, e3, pid @ ..] = answer;
+    let errno = i32::from_le_bytes([e0, e1, e2, e3]);
+    let result = if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) };
+    if step == 0 {
+        Ok((result, u32::from_le_bytes(pid)))
+    } else {
+        Err(refused(target, step, Errno::from_raw(errno)))
     }
 }
 
@@ -259,12 +271,15 @@ pub fn run(args: &Ask) -> Result<Code> {
     while line.read_exact(&mut request).is_ok() {
         let [signal, kind, nonce @ ..] = request;
         let nonce = u32::from_le_bytes(nonce);
-        let (step, result) = match ready {
-            Ok(pid) => (0, queue(TARGET, u32::from(signal), pid, value(kind, PIPE), nonce)),
-            Err((step, errno)) => (step, Err(errno)),
+        let (step, result, pid) = match ready {
+            Ok(pid) if signal == 0 => (0, Ok(()), pid),
+            Ok(pid) => (0, queue(TARGET, u32::from(signal), pid, value(kind, PIPE), nonce), pid),
+            Err((step, errno)) => (step, Err(errno), 0),
         };
-        let [a, b, c, d] = result.err().map_or(0, |errno| errno as i32).to_le_bytes();
-        if line.write_all(&[step, a, b, c, d]).is_err() {
+        let mut answer: Answer = [step, 0, 0, 0, 0, 0, 0, 0, 0];
+        answer[1..5].copy_from_slice(&result.err().map_or(0, |errno| errno as i32).to_le_bytes());
+        answer[5..].copy_from_slice(&pid.to_le_bytes());
+        if line.write_all(&answer).is_err() {
             break;
         }
     }

@@ -33,7 +33,12 @@ pub fn find(name: &OsStr) -> Result<PathBuf> {
     })
 }
 
-/// Fails if the dynamic linker would not load libckpt.so into this program: the first save would kill it.
+/// Whether an executable has no dynamic linker, which would load libckpt.so.
+pub fn is_static(file: &Path) -> bool {
+    linkage(file) == Linkage::Static
+}
+
+/// Fails if this program could not be saved.
 pub fn check_preload(file: &Path) -> Result<()> {
     let refuse = |why: &str| {
         let text = format!("{}: {why}, so that it cannot be saved; run it without ckpt", shown(file));
@@ -42,9 +47,9 @@ pub fn check_preload(file: &Path) -> Result<()> {
     match interpreter_of(file).as_deref().unwrap_or(file) {
         program if is_privileged(program) => refuse("gains privileges when it is executed"),
         program => match linkage(program) {
-            Linkage::Static => refuse("is statically linked"),
             Linkage::OtherMachine => refuse("is not a 64-bit x86 program"),
-            Linkage::Dynamic | Linkage::Unknown => Ok(()),
+            // One that loads no library is entered when it is to be saved.
+            Linkage::Static | Linkage::Dynamic | Linkage::Unknown => Ok(()),
         },
     }
 }

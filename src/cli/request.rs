@@ -46,6 +46,16 @@ pub struct Request<'a> {
     /// When to stop waiting for the first line.
     deadline: Option<Instant>,
     finished: bool,
+    /// The signal is not used: the target was entered, and stood still for so long before it began.
+    entered: Option<Duration>,
+}
+
+/// How a target is asked.
+enum Way {
+    /// By the signal, of which it is certain that libckpt.so takes it.
+    Signal,
+    /// By putting its threads into libckpt.so.
+    Entry(Box<inject::Entry>, inject::Slots),
 }
 
 impl<'a> Request<'a> {
@@ -65,9 +75,32 @@ impl<'a> Request<'a> {
             sent: Instant::now(),
             deadline: patience.map(|patience| Instant::now() + patience),
             finished: false,
+            entered: None,
         };
-        request.signal()?;
+        request.ask()?;
         Ok(request)
+    }
+
+    /// Asks in the way that the target allows.
+    fn ask(&mut self) -> Result<()> {
+        let Some(to) = &mut self.to else { return Ok(()) };
+        // Before anything stands still.
+        let sender = to.identity(self.target)?;
+        match way(self.target, self.deadline)? {
+            Way::Signal => self.signal(),
+            Way::Entry(entry, slots) => {
+                let info = information(self.kind, sender, self.nonce);
+                let stood =
+                    entry.enter(&slots, info).map_err(|trouble| not_entered(self.target, &trouble))?;
+                self.entered = Some(stood);
+                Ok(())
+            }
+        }
+    }
+
+    /// How long the target stood still before it began; nothing where it was asked by the signal.
+    pub fn entered(&self) -> Duration {
+        self.entered.unwrap_or_default()
     }
 
     fn signal(&mut self) -> Result<()> {
@@ -146,6 +179,9 @@ impl<'a> Request<'a> {
     /// Looks at a target that has not answered yet: sends the request again if it was lost, and gives up when the time is over.
     fn look(&mut self) -> Result<()> {
         let status = self.target.status()?;
+        if self.entered.is_some() {
+            return self.look_entered(status.state);
+        }
         let pending = Status::has(status.pending, self.target.signal);
         let saving = status.blocked & ALL == ALL;
         if !pending && !saving && self.sent.elapsed() > LOST {
@@ -181,6 +217,24 @@ impl<'a> Request<'a> {
             ),
         ))
     }
+
+    /// Looks at a target that was entered and has not answered yet.
+    fn look_entered(&self, state: u8) -> Result<()> {
+        if self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            return Ok(());
+        }
+        let (why, advice) = match state {
+            b'T' | b't' => ("is stopped", "continue it (kill -CONT)"),
+            _ => ("does not answer", "see what it is doing"),
+        };
+        Err(Failure::new(
+            Code::Timeout,
+            format!(
+                "process {} ({}): {why}, and will be saved when it can; {advice}, or wait with --wait",
+                self.target.pid, self.target.name
+            ),
+        ))
+    }
 }
 
 /// What libckpt.so blocks during a save: everything but KILL, STOP, and the two signals of glibc, which may hide.
@@ -201,6 +255,66 @@ fn nonce() -> io::Result<(u32, OwnedFd)> {
 /// The value that goes with the signal.
 pub fn value(kind: u8, fd: i32) -> u64 {
     MAGIC | u64::from(kind) << 24 | fd as u64 & 0xff_ffff
+}
+
+/// Finds out how a target is to be asked. One that is to be entered stands still from then on.
+fn way(target: &Target, deadline: Option<Instant>) -> Result<Way> {
+    /// How long threads may take to stop, as for those that are stopped by the signal.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    /// Between two tries.
+    const PAUSE: Duration = Duration::from_millis(2);
+    let settings = crate::target::settings(target.pid);
+    loop {
+        match try_way(target, &settings, Instant::now() + PATIENCE) {
+            Ok(way) => return Ok(way),
+            // The signal has a handler, and whoever names it says whose that is.
+            Err(inject::Trouble::Denied(_)) if target.is_prepared && target.is_signal_named => {
+                return Ok(Way::Signal);
+            }
+            // Nothing can be asked there.
+            Err(inject::Trouble::Filtered) if target.is_prepared => return Ok(Way::Signal),
+            Err(inject::Trouble::Busy) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(trouble) => return Err(not_entered(target, &trouble)),
+        }
+    }
+}
+
+fn try_way(target: &Target, settings: &inject::Settings, deadline: Instant) -> inject::Result<Way> {
+    let mut entry = Box::new(inject::Entry::attach(target.pid as i32)?);
+    // From here the number is that of the process that is traced.
+    if !target.lives() {
+        return Err(inject::Trouble::Gone);
+    }
+    if target.is_prepared && entry.has_library() {
+        entry.stop_first(deadline)?;
+        if entry.would_take(target.signal)? {
+            return Ok(Way::Signal);
+        }
+    }
+    entry.stop(deadline)?;
+    let slots = entry.load(settings)?;
+    Ok(Way::Entry(entry, slots))
+}
+
+fn not_entered(target: &Target, trouble: &inject::Trouble) -> Failure {
+    use inject::Trouble;
+    let code = match trouble {
+        Trouble::Denied(_) => Code::Permission,
+        Trouble::Gone => Code::Died,
+        Trouble::Refused(_) | Trouble::Filtered => Code::Refused,
+        Trouble::Stuck(..) | Trouble::Busy => Code::Timeout,
+        Trouble::Failed(..) => Code::Failed,
+    };
+    Failure::new(code, format!("process {} ({}): {trouble}", target.pid, target.name))
+}
+
+/// The start of a `siginfo_t` with the request in it, as rt_sigqueueinfo(2) would bring it. `sender` is the process that has the pipe, as the target's namespace
+/// has it, and the number of the pipe.
+fn information(kind: Kind, (sender, fd): (u32, i32), nonce: u32) -> [u64; 6] {
+    let code = u64::from(libc::SI_QUEUE as u32);
+    [libc::SIGUSR2 as u64 | u64::from(nonce) << 32, code, u64::from(sender), value(kind as u8, fd), 0, 0]
 }
 
 /// Queues the signal with the request in it. `pid` is this process, as the target's namespace has it.

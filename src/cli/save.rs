@@ -41,14 +41,18 @@ fn save_it(args: &Save, quiet: bool, out: &mut Output) -> Result<()> {
     let children = target::children(target.pid);
     let kind = if args.stop { Kind::SaveAndEnd } else { Kind::Save };
     let mut request = Request::send(&target, kind, (!args.wait).then_some(args.timeout))?;
+    let entered = request.entered();
     let progress = Progress::new(quiet || args.json);
     let (mut number, mut stop) = (None, None);
     let saved = loop {
         match request.next()? {
             Line::Accepted { generation, .. } => number = Some(generation),
-            Line::Running { stop: time } => stop = Some(time),
+            Line::Running { stop: time } => stop = Some(time + entered),
             Line::Progress { bytes, of } => progress.show(bytes, of),
-            Line::Saved(saved) => break Saved { stop: saved.stop.or(stop), ..saved },
+            Line::Saved(saved) => {
+                let stop = saved.stop.map(|time| time + entered).or(stop);
+                break Saved { stop, total: saved.total + entered, ..saved };
+            }
             line => return Err(not_saved(&target, line)),
         }
     };
@@ -110,16 +114,16 @@ fn started(wanted: &str, signal: Option<u32>, supervised: bool) -> Result<Target
     const LIMIT: Duration = Duration::from_secs(2);
     let start = Instant::now();
     loop {
-        let waits = || match wanted.parse() {
-            Ok(pid) if !supervised => target::age(pid).is_some_and(|age| age < LIMIT),
-            _ => supervised && start.elapsed() < LIMIT,
+        let found = Target::find(wanted, signal);
+        let waits = match &found {
+            Ok(target) if target.is_beginning() && supervised => start.elapsed() < LIMIT,
+            Ok(target) if target.is_beginning() => target::age(target.pid).is_some_and(|age| age < LIMIT),
+            _ => false,
         };
-        match Target::find(wanted, signal) {
-            Err(failure) if failure.code == Code::NotTarget && waits() => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
+        if !waits {
+            return found;
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

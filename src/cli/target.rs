@@ -7,15 +7,15 @@ use image::fields::find;
 use image::stat::Stat;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A process with libckpt.so in it.
+/// A process that may be asked for a save.
 pub struct Target {
     /// Its process id, as we see it.
     pub pid: u32,
@@ -23,8 +23,14 @@ pub struct Target {
     pub pidfd: OwnedFd,
     /// Name as ps(1) shows it.
     pub name: String,
-    /// Signal that asks for a save.
+    /// Signal that asks for a save, where libckpt.so takes it.
     pub signal: u32,
+    /// Whoever asks has named the signal.
+    pub is_signal_named: bool,
+    /// libckpt.so was there when the program started.
+    has_library: bool,
+    /// The same, and the signal has a handler.
+    pub is_prepared: bool,
 }
 
 /// What `/proc/PID/status` says, as far as it matters here.
@@ -111,14 +117,7 @@ impl Target {
             return Err(Failure::new(Code::NoProcess, format!("process {pid}: has ended")));
         }
         let name = name(pid).unwrap_or_default();
-        if !has_library(pid).map_err(|e| not_readable(pid, e))? {
-            return Err(Failure::new(
-                Code::NotTarget,
-                format!(
-                    "process {pid} ({name}): runs without libckpt.so; start it with ckpt run, or with LD_PRELOAD set"
-                ),
-            ));
-        }
+        let has_library = has_library(pid).map_err(|e| not_readable(pid, e))?;
         if status.strict {
             return Err(Failure::new(
                 Code::Refused,
@@ -128,18 +127,17 @@ impl Target {
                 ),
             ));
         }
-        let signal = signal.or_else(|| configured_signal(pid)).unwrap_or(signal::DEFAULT);
-        if !Status::has(status.caught, signal) {
-            return Err(Failure::new(
-                Code::NotTarget,
-                format!(
-                    "process {pid} ({name}): does not catch {}, and would die of it; \
-                     it has taken the handler of libckpt.so away (choose another one with CKPT_SIGNAL), or name the right one with --signal",
-                    signal::name(signal)
-                ),
-            ));
-        }
-        let target = Self { pid, pidfd, name, signal };
+        let number = signal.or_else(|| configured_signal(pid)).unwrap_or(signal::DEFAULT);
+        let is_prepared = has_library && Status::has(status.caught, number);
+        let target = Self {
+            pid,
+            pidfd,
+            name,
+            signal: number,
+            is_signal_named: signal.is_some(),
+            has_library,
+            is_prepared,
+        };
         // What was read by its number was its own.
         if target.lives() { Ok(target) } else { Err(target.ended()) }
     }
@@ -155,6 +153,18 @@ impl Target {
         Failure::new(Code::Died, text)
     }
 
+    /// Whether it is on its way to become another program: forked by a shell, it has not executed that yet, or its dynamic linker has not loaded
+    /// libckpt.so yet.
+    pub fn is_beginning(&self) -> bool {
+        /// `PF_FORKNOEXEC` (include/linux/sched.h).
+        const FORKED: u32 = 0x40;
+        let exe = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let text = fs::read(format!("{}/stat", self.folder())).unwrap_or_default();
+        let is_copy = Stat::parse(&text)
+            .is_some_and(|stat| stat.flags & FORKED != 0 && exe(stat.ppid) == exe(self.pid));
+        if self.has_library { !self.is_prepared } else { is_copy }
+    }
+
     /// Its directory in our `/proc`.
     pub fn folder(&self) -> String {
         format!("/proc/{}", self.pid)
@@ -163,6 +173,21 @@ impl Target {
     /// Its present status.
     pub fn status(&self) -> Result<Status> {
         Status::of(self.pid).map_err(|_| self.ended())
+    }
+}
+
+/// Settings of libckpt.so for a process that was started without it: of its environment, else of ours.
+pub fn settings(pid: u32) -> inject::Settings {
+    /// `PATH_MAX`, with its NUL.
+    const LONGEST: usize = 4096;
+    let value = |name: &str| {
+        variable(pid, name).or_else(|| std::env::var_os(name).map(OsString::into_vec)).unwrap_or_default()
+    };
+    let image = value("CKPT_IMAGE");
+    inject::Settings {
+        image: if image.len() < LONGEST { image } else { vec![] },
+        foreground: value("CKPT_FOREGROUND") == b"1",
+        ignores_children: value("CKPT_CHILDREN") == b"ignore",
     }
 }
 
@@ -212,7 +237,8 @@ fn has_library(pid: u32) -> io::Result<bool> {
         let name = line.strip_suffix(b" (deleted)").unwrap_or(line);
         name.ends_with(b"/libckpt.so")
     });
-    Ok(mapped || variable(pid, "LD_PRELOAD").is_some_and(|value| value.ends_with(b"libckpt.so")))
+    let told = || variable(pid, "LD_PRELOAD").is_some_and(|value| value.ends_with(b"libckpt.so"));
+    Ok(mapped || told() && !crate::program::is_static(format!("/proc/{pid}/exe").as_ref()))
 }
 
 /// A variable of the environment that a process was started with.
@@ -232,12 +258,17 @@ fn by_name(wanted: &str) -> Result<u32> {
     let is_it = |pid: &u32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let base = exe.file_name().unwrap_or(OsStr::new("")).as_bytes() == wanted.as_bytes();
-        (base || name(*pid).is_some_and(|name| name == wanted)) && has_library(*pid).unwrap_or(false)
+        *pid != std::process::id() && (base || name(*pid).is_some_and(|name| name == wanted))
     };
-    let found: Vec<u32> = processes().filter(is_it).collect();
+    let mut found: Vec<u32> = processes().filter(is_it).collect();
+    // Of several, those that were started for it.
+    let prepared = |pid: &u32| has_library(*pid).unwrap_or(false);
+    if found.iter().any(prepared) {
+        found.retain(prepared);
+    }
     match found[..] {
         [] => {
-            let text = format!("{}: no process of that name runs with libckpt.so", shown(wanted));
+            let text = format!("{}: there is no process of that name", shown(wanted));
             Err(Failure::new(Code::NoProcess, text))
         }
         [pid] => Ok(pid),
@@ -313,9 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_no_target() {
-        let failure = Target::find(&std::process::id().to_string(), None).err().unwrap();
-        assert_eq!(failure.code, Code::NotTarget);
+    fn a_number_that_no_process_has_is_no_target() {
         let failure = Target::find("4194305", None).err().unwrap();
         assert_eq!(failure.code, Code::NoProcess);
     }

@@ -370,7 +370,7 @@ pub(crate) fn evidence(image: &Image, evidence: Table<Evidence>) -> Checked {
     })
 }
 
-const ALL_PROCESS_FLAGS: u64 = (process_flag::LOCK_FUTURE_ONFAULT << 1) - 1;
+const ALL_PROCESS_FLAGS: u64 = (process_flag::ENTERED << 1) - 1;
 const ALL_REGION_FLAGS: u32 = (region_flag::ZEROS_KEPT << 1) - 1;
 
 fn is_page(address: u64) -> bool {

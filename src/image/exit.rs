@@ -69,7 +69,7 @@ codes! {
     NoTool = 86,
     /// There is no such process, or more than one of that name.
     NoProcess = 87,
-    /// The process runs without libckpt.so, or does not catch the signal.
+    /// The program cannot be saved: it is none for 64-bit x86, or gains privileges when it is executed.
     NotTarget = 88,
     /// The save was refused: something in the process could not be restored.
     Refused = 89,

@@ -353,6 +353,8 @@ pub mod process_flag {
     pub const LOCK_FUTURE: u64 = 1 << 1;
     /// They are locked when touched (`MCL_ONFAULT`).
     pub const LOCK_FUTURE_ONFAULT: u64 = 1 << 2;
+    /// The image was made by a tracer's entry (`ckpt save`), not by the signal.
+    pub const ENTERED: u64 = 1 << 3;
 }
 
 /// Bits of [`Process::cpu`].

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod boot;
 mod check;
 pub mod chunks;
 pub mod cpu;

@@ -6,6 +6,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use image::format::Context;
 use sys::signal::{Info, UContext, greg};
+use sys::thread::Rseq;
 
 /// The signal frame of a stopped thread (`struct rt_sigframe`, arch/x86/include/asm/sigframe.h), and in its unused words what libckpt keeps
 /// with the thread: an alternate stack need not have room for anything else. It is part of the image, and `ckpt_resume` finds it again.
@@ -35,7 +36,16 @@ pub struct Arrival {
     pub called: u32,
     /// The register sets in the frame; zero when it is one of FXSAVE.
     pub xfeatures: u64,
-    unused: [u64; 5],
+    /// One more than the number of the system call that was interrupted; zero when the kernel did not tell it.
+    pub call: u64,
+    /// The rseq(2) area of the thread, its length in bytes and its signature.
+    rseq: u64,
+    rseq_len: u32,
+    rseq_sig: u32,
+    /// 1: a tracer has made the frame, in memory of its own, and has filled in `call` and what follows.
+    entered: u32,
+    pad: u32,
+    unused: u64,
 }
 const _: () = assert!(size_of::<Arrival>() == 8 + 304 + 128);
 
@@ -62,7 +72,37 @@ pub mod leave {
     pub const AGAIN: u32 = 2;
 }
 
+// What a tracer fills in.
+const _: () = {
+    use image::boot::Frame;
+    assert!(size_of::<Frame>() == size_of::<Arrival>());
+    assert!(offset_of!(Frame, gregs) == USER + offset_of!(UContext<Context>, gregs));
+    assert!(offset_of!(Frame, segments) == USER + offset_of!(UContext<Context>, segments));
+    assert!(offset_of!(Frame, fpstate) == USER + offset_of!(UContext<Context>, fpstate));
+    assert!(offset_of!(Frame, sigmask) == USER + offset_of!(UContext<Context>, sigmask));
+    assert!(offset_of!(Frame, info) == offset_of!(Arrival, info));
+    assert!(offset_of!(Frame, leave) == offset_of!(Arrival, leave));
+    assert!(offset_of!(Frame, onward) == offset_of!(Arrival, onward));
+    assert!(offset_of!(Frame, entered) == offset_of!(Arrival, entered));
+    assert!(offset_of!(Frame, call) == offset_of!(Arrival, call));
+    assert!(offset_of!(Frame, rseq) == offset_of!(Arrival, rseq));
+    assert!(offset_of!(Frame, rseq_len) == offset_of!(Arrival, rseq_len));
+    assert!(offset_of!(Frame, rseq_sig) == offset_of!(Arrival, rseq_sig));
+    assert!(Frame::CONTINUES == onward::CONTINUES && Frame::WAITING == leave::WAITING);
+};
+
 impl Arrival {
+    /// Whether a tracer has made the frame: it is neither on the program's stack nor on its alternate one.
+    pub fn entered(&self) -> bool {
+        self.entered != 0
+    }
+
+    /// The rseq(2) area of the thread, where a tracer has asked the kernel.
+    pub fn told_rseq(&self) -> Option<Rseq> {
+        let area = Rseq { address: self.rseq, len: self.rseq_len, signature: self.rseq_sig };
+        self.entered().then_some(area)
+    }
+
     /// The registers of the capture.
     pub fn context(&self) -> &Context {
         &self.user.reserved
@@ -118,6 +158,7 @@ global_asm!(
     eflags = const USER + offset_of!(UContext<Context>, gregs) + 8 * greg::EFLAGS,
     fpstate = const USER + offset_of!(UContext<Context>, fpstate),
     sigmask = const USER + offset_of!(UContext<Context>, sigmask),
+    altstack = const USER + offset_of!(UContext<Context>, stack_sp),
     xfeatures = const offset_of!(Arrival, xfeatures),
     leave = const offset_of!(Arrival, leave),
     leave_waiting = const leave::WAITING,
@@ -139,6 +180,7 @@ global_asm!(
     stack_size = const STACK,
     sys_futex = const sys::Sysno::futex as i32,
     sys_rt_sigprocmask = const sys::Sysno::rt_sigprocmask as i32,
+    sys_sigaltstack = const sys::Sysno::sigaltstack as i32,
     sys_restart_syscall = const sys::Sysno::restart_syscall as i32,
     sys_rt_sigreturn = const sys::Sysno::rt_sigreturn as i32,
     lead = sym crate::helper::ckpt_lead,
@@ -166,6 +208,10 @@ unsafe extern "C" {
     pub fn ckpt_stop();
     /// Handler of the signal by which a thread stops itself.
     pub fn ckpt_itself();
+    /// Where a tracer puts a thread.
+    pub fn ckpt_enter();
+    /// Where one goes on that does not lead.
+    pub fn ckpt_join();
     /// Where a restarted process comes back.
     pub fn ckpt_resume();
     /// Makes a blocking call once more; rsp is a [`Wait`].
@@ -196,6 +242,8 @@ unsafe extern "C" {
     pub safe static ckpt_entered: AtomicU32;
     /// Whether they may go on.
     pub safe static ckpt_released: AtomicU32;
+    /// What threads that a tracer put here do: [`crate::entered`].
+    pub safe static ckpt_joining: AtomicU32;
     /// Address of the first slot.
     pub safe static ckpt_slot_base: AtomicU64;
 }

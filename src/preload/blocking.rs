@@ -300,6 +300,10 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
         }
         return;
     }
+    if arrival.entered() && arrival.call == 0 && arrival.onward == 0 {
+        // The kernel has told that it was in no call: the result of one is there, and the program's.
+        return;
+    }
     let syscall = rip.wrapping_sub(SYSCALL.len() as u64);
     let mut wait = None;
     let number = if rip == ckpt_waited as *const () as u64 {
@@ -308,6 +312,8 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
         let number = known.number;
         wait = Some(known);
         Some(number)
+    } else if arrival.call != 0 {
+        Some(arrival.call - 1)
     } else if is_syscall(syscall) {
         interrupted::number(&Frame(gregs), syscall)
     } else {
@@ -357,8 +363,8 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
 /// the program's. What rt_sigreturn(2) leaves in the kernel tells nothing but where restart_syscall(2) continues (`restart_block.fn`). So it is
 /// ours only if no such handler could run during the call: none for a signal that was not blocked has a mask that blocks ours.
 fn is_ours(arrival: &Arrival, number: u64) -> bool {
-    if arrival.onward != 0 {
-        // It had not begun, or the kernel was about to continue it, after an interruption that was ours.
+    if arrival.onward != 0 || arrival.entered() {
+        // The kernel has told that it was in the call. Or it had not begun, or the kernel was about to continue it, after an interruption that was ours.
         return true;
     }
     let ours = arrival.signal();
@@ -526,9 +532,10 @@ fn place(arrival: &Arrival) -> Option<u64> {
     let frame = core::ptr::from_ref(arrival) as u64;
     let rsp = user.gregs[greg::RSP];
     let is_on_alternate = |address: u64| address.wrapping_sub(user.stack_sp) < user.stack_size;
-    if is_on_alternate(frame) && !is_on_alternate(rsp) {
+    if arrival.entered() || is_on_alternate(frame) && !is_on_alternate(rsp) {
         // The frame is elsewhere.
-        return rsp.checked_sub(RED_ZONE + SIZE).map(|address| address & !15);
+        let address = rsp.checked_sub(RED_ZONE + SIZE)? & !15;
+        return (!is_on_alternate(rsp) || is_on_alternate(address)).then_some(address);
     }
     let address = frame.checked_sub(SIZE)? & !15;
     (!is_on_alternate(frame) || is_on_alternate(address)).then_some(address)

@@ -6,6 +6,7 @@ use crate::process::auxv_value;
 use crate::report::STANDARD_ERROR;
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use image::elf::{PF_W, PT_LOAD, Phdr};
 use image::number::take_decimal;
@@ -27,7 +28,7 @@ pub struct Config {
     /// `CKPT_IMAGE` as it was given; empty for the default.
     image: [u8; PATH_MAX],
     image_len: usize,
-    /// The signal that asks for a save.
+    /// The signal that asks for a save; zero where none does, because the library came in without its constructor.
     pub signal: u32,
     /// Write before the program goes on.
     pub foreground: bool,
@@ -48,14 +49,42 @@ pub fn first_user() -> u32 {
     FIRST_USER.load(Ordering::Relaxed)
 }
 
+/// Where there was no constructor, the name is meant for whoever is saved first.
+pub fn take_free_image_name() {
+    if first_user() == 0 {
+        take_image_name();
+    }
+}
+
 /// From now on, `CKPT_IMAGE` is meant for this process.
 pub fn take_image_name() {
     FIRST_USER.store(sys::process::pid(), Ordering::Relaxed);
 }
 
 struct Cell(UnsafeCell<Config>);
-// SAFETY: written by the constructor only, before the program has a second thread or a signal can arrive.
+// SAFETY: written by the constructor only, before the program has a second thread or a signal can arrive; or by a tracer, before any of this code runs.
 unsafe impl Sync for Cell {}
+
+/// Addresses of what a tracer fills in, where there was no constructor.
+pub struct Places {
+    pub image: *const u8,
+    pub image_len: *const u8,
+    pub signal: *const u8,
+    pub foreground: *const u8,
+    pub ignores_children: *const u8,
+}
+
+/// Where the parts of the configuration are.
+pub const fn places() -> Places {
+    let base = (&raw const CONFIG).cast::<u8>();
+    Places {
+        image: base.wrapping_add(offset_of!(Config, image)),
+        image_len: base.wrapping_add(offset_of!(Config, image_len)),
+        signal: base.wrapping_add(offset_of!(Config, signal)),
+        foreground: base.wrapping_add(offset_of!(Config, foreground)),
+        ignores_children: base.wrapping_add(offset_of!(Config, ignores_children)),
+    }
+}
 
 static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     image: [0; PATH_MAX],
@@ -99,7 +128,7 @@ unsafe extern "C" {
 /// The program's environment as it is now, for execve(2).
 pub fn environment() -> *const *const c_char {
     // SAFETY: the dynamic linker has filled in the slot: the address of the libc's variable, or zero.
-    unsafe { ckpt_environ.as_ref() }.map_or(core::ptr::null(), |environ| *environ)
+    unsafe { ckpt_environ.as_ref() }.map_or_else(crate::entered::environment, |environ| *environ)
 }
 
 /// Reads the environment. Returns false in a program that gained privileges at exec, which is left alone: nothing else is done then.

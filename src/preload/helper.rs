@@ -191,17 +191,19 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     crate::blocking::arrived(arrival);
     // Before the pending signals: a timer that rings in between is among them, and looked at again.
     let process = OwnProcess::ask();
-    let own = OwnState::ask();
+    let own = OwnState::ask(arrival);
     arrival.tid = own.tid;
     arrival.tid_address = own.tid_address;
     crate::resume::prepare();
     let gathering = threads::count().and_then(|threads| {
-        if threads > 1 { Gathering::begin(own.tid, threads).map(Some) } else { Ok(None) }
+        let entered = arrival.entered();
+        if threads > 1 { Gathering::begin(own.tid, threads, entered).map(Some) } else { Ok(None) }
     });
     let (gathering, trouble) = match gathering {
         Ok(gathering) => (gathering, process.err()),
         Err(failure) => (None, Some(failure)),
     };
+    crate::config::take_free_image_name();
     let mut job = Job {
         arrival,
         own,
@@ -253,6 +255,9 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
     let all_stopped = job.all_stopped;
     if let Some(gathering) = job.gathering.take() {
         gathering.end(all_stopped);
+    }
+    if arrival.entered() {
+        crate::entered::over();
     }
     crate::blocking::settle(arrival, false);
 }

@@ -27,6 +27,7 @@ mod config;
 mod contents;
 mod crash;
 mod descriptors;
+mod entered;
 mod evidence;
 mod file;
 mod helper;

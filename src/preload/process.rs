@@ -103,7 +103,11 @@ pub fn ask(job: &Job, scratch: &mut Scratch) -> Result<Process, Stop> {
         generation: job.generation,
         threads: 1 + job.gathering.as_ref().map_or(0, |gathering| gathering.parked().count() as u32),
         resume_ip: ckpt_resume as *const () as u64,
-        flags: if job.from_call { process_flag::FROM_CALL } else { 0 },
+        flags: match () {
+            () if job.from_call => process_flag::FROM_CALL,
+            () if job.arrival.entered() => process_flag::ENTERED,
+            () => 0,
+        },
         cwd,
         realtime: time(now(clock::REALTIME)),
         monotonic: time(now(clock::MONOTONIC)),

@@ -37,14 +37,14 @@ pub struct OwnState {
 }
 
 impl OwnState {
-    /// Asks for it. Needs no descriptor.
-    pub fn ask() -> Self {
+    /// Asks for it, of the thread that has arrived. Needs no descriptor.
+    pub fn ask(arrival: &Arrival) -> Self {
         let mut own = Self { tid: thread::tid(), ..Self::default() };
-        own.trouble = own.ask_all().err();
+        own.trouble = own.ask_all(arrival.told_rseq()).err();
         own
     }
 
-    fn ask_all(&mut self) -> Result<(), Failure> {
+    fn ask_all(&mut self, told: Option<Rseq>) -> Result<(), Failure> {
         self.fs_base = known("arch_prctl", thread::fs_base())?;
         self.gs_base = known("arch_prctl", thread::gs_base())?;
         self.tid_address = known("prctl(PR_GET_TID_ADDRESS)", process::prctl_stored(Stored::TidAddress))?;
@@ -54,7 +54,10 @@ impl OwnState {
             u64::from(known("prctl(PR_GET_TIMERSLACK)", process::prctl_value(pr::GET_TIMERSLACK))?);
         self.pending = known("rt_sigpending", signal::pending())?;
         self.comm = known("prctl(PR_GET_NAME)", process::name())?;
-        self.rseq = crate::rseq::area(self.fs_base, self.tid, self.comm)?;
+        self.rseq = match told {
+            Some(area) => area,
+            None => crate::rseq::area(self.fs_base, self.tid, self.comm)?,
+        };
         Ok(())
     }
 

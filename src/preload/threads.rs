@@ -103,6 +103,8 @@ pub struct Gathering {
     pub action: Action,
     /// What the leader says of itself.
     pub leader: Answers,
+    /// A tracer stops the threads: nobody is signalled.
+    entered: bool,
 }
 
 /// Offset of the word that says whether all have left, in bytes.
@@ -125,8 +127,8 @@ fn count_in(path: &[u8]) -> sys::Result<u32> {
 }
 
 impl Gathering {
-    /// Called by the leader, thread `tid` of `threads`: from now on whoever arrives parks.
-    pub fn begin(tid: u32, threads: u32) -> Result<Self, Failure> {
+    /// Called by the leader, thread `tid` of `threads`: from now on whoever arrives parks. `entered` says that a tracer has stopped the others.
+    pub fn begin(tid: u32, threads: u32, entered: bool) -> Result<Self, Failure> {
         // Some may be born before all have stopped.
         let slots = threads.saturating_mul(2).saturating_add(64);
         let len = tables_len(slots) + (u64::from(slots) << SLOT_SHIFT);
@@ -136,7 +138,7 @@ impl Gathering {
         let base = unsafe { memory::mmap(0, len, prot::READ | prot::WRITE, flags, -1, 0) }
             .map_err(Failure::Scratch)?;
         let action = signal::action(STOP_SIGNAL).unwrap_or_default();
-        let this = Self { base, slots, action, leader: Answers::of_leader(tid, threads) };
+        let this = Self { base, slots, action, leader: Answers::of_leader(tid, threads), entered };
         let ours = Action {
             handler: ckpt_stop as *const () as usize,
             flags: sa::SIGINFO | sa::RESTORER | sa::ONSTACK | sa::RESTART,
@@ -150,6 +152,10 @@ impl Gathering {
         // Whoever found the lock taken and has not looked at `ckpt_gathering` yet will, because the value it sleeps on is gone.
         ckpt_leader.store(1, Ordering::SeqCst);
         thread::futex_wake(&ckpt_leader, u32::MAX >> 1);
+        if entered {
+            crate::entered::gathers();
+            return Ok(this);
+        }
         // SAFETY: `ckpt_stop` keeps everything that it interrupts.
         if let Err(errno) = unsafe { signal::set_action(STOP_SIGNAL, &ours) } {
             this.end(false);
@@ -277,7 +283,9 @@ impl Gathering {
                 if let Some(slot) = self.called_ids().get(*called) {
                     slot.store(tid, Ordering::Relaxed);
                     *called += 1;
-                    send(pid, tid);
+                    if !self.entered {
+                        send(pid, tid);
+                    }
                 }
             }
         };
@@ -290,7 +298,7 @@ impl Gathering {
     pub fn end(self, all_stopped: bool) {
         // A signal that nobody took yet would meet the old action. A libc's handler ignores it, because it was not sent by the libc; the
         // default would end the process, so then ours stays, which ignores it as well.
-        if all_stopped || self.action.handler > 1 {
+        if !self.entered && (all_stopped || self.action.handler > 1) {
             // SAFETY: this is the action that the program had.
             let _ = unsafe { signal::set_action(STOP_SIGNAL, &self.action) };
         }
@@ -368,6 +376,7 @@ pub fn forget() {
     PARKED.store(0, Ordering::Relaxed);
     ckpt_inside.store(0, Ordering::Relaxed);
     ckpt_gathering.store(0, Ordering::Relaxed);
+    crate::entered::forget();
 }
 
 /// Sends a thread our signal 33, as if a timer did.
@@ -391,7 +400,8 @@ fn send(pid: u32, tid: u32) {
 pub unsafe extern "C" fn ckpt_park(arrival: *mut Arrival, slot: *mut Slot) {
     // SAFETY: this thread's own, which nobody else knows until it says that it is parked.
     unsafe { crate::blocking::arrived(&mut *arrival) };
-    let own = OwnState::ask();
+    // SAFETY: as above.
+    let own = unsafe { OwnState::ask(&*arrival) };
     // SAFETY: as above.
     let slot = unsafe {
         (*arrival).tid = own.tid;

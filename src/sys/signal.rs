@@ -36,9 +36,9 @@ pub const NAMES: [&str; 31] = [
     "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// A signal's bit in the kernel's signal sets: the first signal has the lowest.
+/// A signal's bit in the kernel's signal sets: the first signal has the lowest. Zero, which is no signal, has none.
 pub const fn bit(signal: u32) -> u64 {
-    1 << (signal.wrapping_sub(1) & 63)
+    if signal == 0 { 0 } else { 1 << (signal.wrapping_sub(1) & 63) }
 }
 
 /// `struct sigaction` of the kernel (arch/x86/include/uapi/asm/signal.h).

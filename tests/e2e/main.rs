@@ -13,6 +13,7 @@ mod contents;
 mod debuggers;
 mod descriptors;
 mod documents;
+mod entry;
 mod faults;
 mod files;
 mod format;

@@ -5,12 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where messages are. The others of `src/cli` print data, and the command line's help is its own documentation.
-const SOURCES: &[&str] =
-    &["src/preload", "restart", "src/cli", "src/image/error.rs", "src/image/check.rs", "src/image/read.rs"];
+const SOURCES: &[&str] = &[
+    "src/preload",
+    "src/inject",
+    "restart",
+    "src/cli",
+    "src/image/error.rs",
+    "src/image/check.rs",
+    "src/image/read.rs",
+];
 const NOT_SOURCES: &[&str] = &[
     "restart/tests",
     "restart/build.rs",
     "src/preload/build.rs",
+    "src/inject/build.rs",
     "src/cli/args.rs",
     "src/cli/diff.rs",
     "src/cli/doctor.rs",

@@ -1,5 +1,6 @@
 //! The directory in which a target runs.
 
+use crate::process::ENTRY;
 use crate::{Artifact, Process, Program, User};
 use nix::errno::Errno;
 use nix::libc;
@@ -159,6 +160,9 @@ impl Place {
         let told = |name: &str| program.env.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         if let Some(number) = told("CKPT_SIGNAL").and_then(|text| text.to_str()?.parse().ok()) {
             process.signal = number;
+        }
+        if program.entered {
+            process.signal = ENTRY;
         }
         if let Some(image) = told("CKPT_IMAGE") {
             process.image = image.into();

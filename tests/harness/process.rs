@@ -1,6 +1,6 @@
 //! A process under test, from its start to its end.
 
-use crate::{Image, Place, wait};
+use crate::{Artifact, Image, Place, wait};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -31,6 +31,9 @@ pub struct Process {
     releases: usize,
     generation: usize,
 }
+
+/// [`Process::signal`] of a process that takes none: `ckpt save` enters it.
+pub const ENTRY: i32 = 0;
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -320,6 +323,9 @@ impl Process {
     pub fn try_save(&mut self) -> Result<Image, String> {
         let name = self.place.file(&self.image);
         let before = identity(&name);
+        if self.signal == ENTRY {
+            return self.enter();
+        }
         let said = self.place.read("err").len();
         self.send(self.signal);
         if self.held {
@@ -354,6 +360,17 @@ impl Process {
             Ok(_) => self.fail("saved"),
             Err(line) => line,
         }
+    }
+
+    /// [`Process::try_save`] by `ckpt save`, run by the user whose process it is.
+    #[track_caller]
+    fn enter(&mut self) -> Result<Image, String> {
+        let mut command = self.place.command(&self.place.artifact(Artifact::Command));
+        let output = command.args(["save", "--timeout", "60s", &self.pid.to_string()]).output().unwrap();
+        if output.status.success() {
+            return Ok(self.image_of_save());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())
     }
 
     /// The image that is there now.
@@ -453,7 +470,8 @@ impl Process {
         let restarter = restarter.to_str().unwrap().to_owned();
         let back = wait(|| {
             self.follow_program();
-            let catches = self.mask("SigCgt").is_some_and(|caught| caught & 1 << (self.signal - 1) != 0);
+            let caught = |mask: u64| self.signal == ENTRY || mask & 1 << (self.signal - 1) != 0;
+            let catches = self.mask("SigCgt").is_some_and(caught);
             let running = catches && !self.blocks_all() && !self.proc("maps").contains(&restarter);
             (running || self.ended().is_some()).then_some(())
         });

@@ -47,6 +47,8 @@ pub struct Program {
     pub env: Vec<(OsString, OsString)>,
     /// Whether `libckpt.so` is preloaded.
     pub preload: bool,
+    /// Whether saves are made by entering it (`ckpt save`).
+    pub entered: bool,
     /// Other libraries to preload, behind ours.
     pub libraries: Vec<PathBuf>,
     /// A file of the working directory to be standard input; else `/dev/null`.
@@ -76,7 +78,16 @@ impl Program {
 
     /// The executable at a path.
     pub fn at(file: PathBuf) -> Self {
-        Self { file, args: vec![], env: vec![], preload: true, libraries: vec![], input: None, copied: false }
+        Self {
+            file,
+            args: vec![],
+            env: vec![],
+            preload: true,
+            entered: false,
+            libraries: vec![],
+            input: None,
+            copied: false,
+        }
     }
 
     /// One more argument.
@@ -113,6 +124,11 @@ impl Program {
     pub fn input(mut self, file: impl Into<PathBuf>) -> Self {
         self.input = Some(file.into());
         self
+    }
+
+    /// As it would run if the checkpointer did not exist; `ckpt save` enters it.
+    pub fn entered(self) -> Self {
+        Self { entered: true, ..self.without_preload() }
     }
 
     /// As it would run if the checkpointer did not exist.

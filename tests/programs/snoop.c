@@ -71,7 +71,11 @@ static void look_at(int pid)
         return;
     if (opens("/proc/%d/root%s/token", pid))
         tell("LEAK", "root");
-    if (opens("/proc/%d/cwd/token", pid))
+    /* Others run this test too, in directories of their own. */
+    snprintf(path, sizeof path, "/proc/%d/cwd", pid);
+    ssize_t cwd = readlink(path, link, sizeof link - 1);
+    link[cwd > 0 ? cwd : 0] = 0;
+    if (opens("/proc/%d/cwd/token", pid) && (!plain || !strcmp(link, secret)))
         tell("LEAK", "cwd");
     snprintf(path, sizeof path, "/proc/%d/fd", pid);
     DIR *fds = opendir(path);

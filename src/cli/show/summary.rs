@@ -109,7 +109,11 @@ pub fn summary(opened: &Opened, image: &Image<'_>) -> Summary {
         format: image.head().version,
         saved: saved(process.realtime),
         generation: process.generation,
-        trigger: if process.flags & process_flag::FROM_CALL != 0 { "call" } else { "signal" },
+        trigger: match process.flags {
+            flags if flags & process_flag::FROM_CALL != 0 => "call",
+            flags if flags & process_flag::ENTERED != 0 => "entry",
+            _ => "signal",
+        },
         name: first.map(|thread| comm(&thread.comm)).unwrap_or_default(),
         command: arguments(image),
         exe: shown_bytes(image.bytes(process.exe)),

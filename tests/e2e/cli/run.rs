@@ -47,13 +47,22 @@ fn what_cannot_be_run_is_told_as_by_a_shell() {
 #[test]
 fn a_program_that_the_library_cannot_reach_is_refused() {
     let ckpt = Ckpt::new(User::ordinary());
-    let restarter = ckpt.place.artifact(harness::Artifact::Restarter);
-    let said = ckpt.say(["run", restarter.to_str().unwrap(), "--help"]);
-    assert_eq!(said.code, 88);
-    assert!(said.err.contains("is statically linked, so that it cannot be saved"), "{said:?}");
     let said = ckpt.say(["run", harness::tool("su").to_str().unwrap()]);
     assert_eq!(said.code, 88);
     assert!(said.err.contains("gains privileges"), "{said:?}");
+}
+
+/// No library can be loaded into it: `ckpt save` enters it.
+#[test]
+fn a_static_program_is_saved_as_well() {
+    for way in WAYS {
+        let ckpt = Ckpt::new(User::ordinary());
+        let program = ckpt.place.executable(&harness::Program::compiled("sieve.c", "gcc -O2 -static -lm"));
+        let mut process =
+            ckpt.start(way.iter().copied().chain(["--image", "other", program.to_str().unwrap()]));
+        process.until("output", |process| !process.place.read("out").is_empty());
+        assert!(ckpt.shows(["save", &process.pid().to_string()]).contains("/cwd/other: "));
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Container {
         if user.ids().0 == 0 {
             script += &format!("setpriv --bounding-set={DOCKERS} --inh-caps=-all ");
         }
-        script += &format!("env LD_PRELOAD={} {}", library.display(), file.display());
+        script += &format!("env CKPT_CHILDREN=ignore LD_PRELOAD={} {}", library.display(), file.display());
         program.args.iter().for_each(|word| script += &format!(" {}", word.display()));
         let mut words =
             vec!["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--ipc", "--uts"];
@@ -67,6 +67,7 @@ impl Ckpt {
             .arg(self.place.file("secret"))
             .args([&self.marker()])
             .arg(command)
+            .env("CKPT_CHILDREN", "ignore")
     }
 
     /// A text that nobody else has in their environment.
@@ -117,10 +118,17 @@ fn containers() -> Vec<(User, User)> {
 fn a_container_that_never_answers_sees_nothing_of_whoever_asks() {
     for (owner, asks) in containers() {
         let container = Container::new(owner, "hostile");
-        assert_eq!(container.ckpt.ask_for(&container.process, asks, "check"), Some(92), "{owner:?} {asks:?}");
+        // Whose handler it has does not matter: it is entered. It is asked until it could look: there was somebody, and whoever asks was not only too fast.
+        let looked = |container: &Container| container.ckpt.place.text("leaks").contains("looked");
+        for _ in 0..200 {
+            let code = container.ckpt.ask_for(&container.process, asks, "check");
+            assert_eq!(code, Some(0), "{owner:?} {asks:?}");
+            if looked(&container) {
+                break;
+            }
+        }
+        assert!(looked(&container), "{owner:?} {asks:?}");
         assert_eq!(container.ckpt.leaks(), <[String; 0]>::default(), "{owner:?} {asks:?}");
-        // It could look: there was somebody, and whoever asks was not only too fast.
-        assert!(container.ckpt.place.text("leaks").contains("looked"), "{owner:?} {asks:?}");
     }
 }
 
@@ -149,7 +157,7 @@ fn another_user_whose_program_root_saves_sees_nothing_of_root() {
     fs::set_permissions(&secret, Permissions::from_mode(0o700)).unwrap();
     let mut process = ckpt.place.start(&ckpt.snoop("plain"));
     process.until("the one who looks", |process| process.place.text("leaks").contains("ready"));
-    assert_eq!(ckpt.ask_for(&process, User::Myself, "check"), Some(92));
+    assert_eq!(ckpt.ask_for(&process, User::Myself, "check"), Some(0));
     assert_eq!(ckpt.leaks(), <[String; 0]>::default());
 }
 
