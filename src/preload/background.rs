@@ -203,6 +203,7 @@ fn start(
         answers.close_writer();
         special.close();
         process::set_name(b"ckpt-writer\0");
+        crash::bound();
         report.is_orphan = true;
         job.gathering.iter().for_each(Gathering::wait_until_left);
         let result = writer::write(job, snapshot, scratch, sink, report);

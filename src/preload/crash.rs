@@ -7,7 +7,7 @@ use crate::arrival::{STACK, ckpt_restorer};
 use crate::message::Failure;
 use crate::report::Report;
 use crate::sink::Sink;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use sys::process;
 use sys::signal::{self, Action, Info, SIGNALS, UContext, sa, sig};
 
@@ -46,6 +46,45 @@ pub fn guard(actions: &mut [Action; SIGNALS as usize]) {
     let _ = signal::set_mask(blocked);
 }
 
+/// How far the writer has come: it changes with each step.
+static STEPS: AtomicU32 = AtomicU32::new(0);
+/// What it was at the last look.
+static SEEN: AtomicU32 = AtomicU32::new(0);
+
+/// A step of the writer.
+pub fn step() {
+    STEPS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// From now on, a writer that uses the CPU for minutes without a step is ended like one that has a fault. Called in the writer, which has its own timers.
+pub fn bound() {
+    /// Seconds of CPU time between two looks. The longest step is a look at the page tables of one region.
+    const LOOK: i64 = 120;
+    let ours = Action {
+        handler: look as *const () as usize,
+        flags: sa::SIGINFO | sa::RESTORER | sa::RESTART,
+        restorer: ckpt_restorer as *const () as usize,
+        mask: u64::MAX,
+    };
+    // SAFETY: the handler changes nothing that it interrupts.
+    if unsafe { signal::set_action(sig::PROF, &ours) }.is_ok()
+        && let Ok(mask) = signal::mask()
+    {
+        let _ = signal::set_mask(mask & !signal::bit(sig::PROF));
+        let _ = process::set_cpu_timer(LOOK);
+    }
+}
+
+/// The handler of that timer.
+extern "C" fn look(_: i32, _: *const Info, user: *const UContext) {
+    let steps = STEPS.load(Ordering::Relaxed);
+    if SEEN.swap(steps, Ordering::Relaxed) == steps {
+        // SAFETY: the kernel passes the address of its ucontext, above this frame.
+        let [.., ip, _] = unsafe { &(*user).gregs };
+        give_up(Failure::Stuck(*ip));
+    }
+}
+
 /// What a fault from now on has to tell, and to take back, until [`unwatch`].
 pub fn watch(sink: &mut Sink, report: &mut Report) {
     SINK.store(sink, Ordering::Relaxed);
@@ -62,7 +101,11 @@ pub fn unwatch() {
 extern "C" fn fault(number: i32, _: *const Info, user: *const UContext) -> ! {
     // SAFETY: the kernel passes the address of its ucontext, above this frame.
     let [.., ip, _] = unsafe { &(*user).gregs };
-    let failure = Failure::Fault(number as u32, *ip);
+    give_up(Failure::Fault(number as u32, *ip))
+}
+
+/// Ends this process with nothing left behind.
+fn give_up(failure: Failure) -> ! {
     // SAFETY: null, or what `watch` was given, which is there until `unwatch`. Nobody else uses it any more: the code that was interrupted never goes on.
     if let Some(sink) = unsafe { SINK.swap(core::ptr::null_mut(), Ordering::Relaxed).as_mut() } {
         sink.discard();

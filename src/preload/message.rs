@@ -33,6 +33,8 @@ pub enum Failure {
     CommandFailed(i32),
     /// The helper or the writer got the signal of a fault, at this address of its code.
     Fault(u32, u64),
+    /// The writer has used the CPU for minutes and done nothing, at this address of its code.
+    Stuck(u64),
     /// The image's name is longer than a path can be.
     NameTooLong,
     /// The program was killed while it stood still.
@@ -181,6 +183,9 @@ impl Failure {
             Self::Fault(signal, ip) => {
                 line.text("a fault while saving (signal ").dec(u64::from(signal)).text(" at ").hex(ip);
                 line.text("); was a mapped file cut short meanwhile? if not, please report it");
+            }
+            Self::Stuck(ip) => {
+                line.text("the writer makes no progress (at ").hex(ip).text("); please report it");
             }
             Self::NameTooLong => {
                 line.text("CKPT_IMAGE: the expanded name is longer than 4095 bytes; use a shorter one");

@@ -27,6 +27,7 @@ pub fn find(snapshot: &mut Snapshot, scratch: &mut Scratch, pages: &mut Pages) -
     let memory = Failure::Scratch;
     let mut found = Regions { regions: Growing::new(), files: Growing::new() };
     for vma in snapshot.vmas.iter() {
+        crate::crash::step();
         if let Some(kind) = unrestorable(vma, scratch) {
             return Err(Failure::Region(vma.start, kind).into());
         }

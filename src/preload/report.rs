@@ -154,6 +154,7 @@ impl Report {
     /// So much page data is written; told a few times a second.
     pub fn progress(&mut self, bytes: u64) {
         const PAUSE: u64 = 100_000_000;
+        crate::crash::step();
         if self.fd < 0 {
             return;
         }

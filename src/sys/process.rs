@@ -251,6 +251,14 @@ pub fn interval_timer(which: u32) -> Result<[i64; 4]> {
     Ok(timer)
 }
 
+/// setitimer(2): `SIGPROF` each time that the process has used the CPU for so many seconds.
+pub fn set_cpu_timer(seconds: i64) -> Result<()> {
+    const ITIMER_PROF: u32 = 2;
+    let timer = [seconds, 0, seconds, 0];
+    // SAFETY: the kernel reads one `struct itimerval`.
+    unsafe { sc!(setitimer, ITIMER_PROF, &raw const timer, 0) }.map(drop)
+}
+
 /// setitimer(2) of all three interval timers: none runs any more.
 pub fn stop_interval_timers() {
     let never = [0i64; 4];

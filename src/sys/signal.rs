@@ -26,6 +26,7 @@ pub mod sig {
     pub const STOP: u32 = 19;
     pub const TSTP: u32 = 20;
     pub const XFSZ: u32 = 25;
+    pub const PROF: u32 = 27;
     pub const WINCH: u32 = 28;
 }
 

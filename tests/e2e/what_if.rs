@@ -471,3 +471,32 @@ fn an_image_that_is_altered_while_it_restarts_is_refused_or_whole() {
         assert!(mode == "--lazy" || codes.contains(&Some(71)), "{mode:?}: {codes:?}");
     }
 }
+
+/// What its timer does after minutes of CPU time, a test does at once: two looks between which the writer has done nothing.
+#[test]
+fn a_writer_that_makes_no_progress_ends_itself() {
+    for user in User::each() {
+        // It waits for somebody who reads nothing.
+        let command = "|exec sleep 1000";
+        let place = Place::new(user);
+        let mut process = place.start(&Program::victim("zeros").env("CKPT_IMAGE", command));
+        process.ready();
+        process.ask();
+        let mut writer = 0;
+        process.until("a writer that waits", |process| {
+            writer = process.writers().first().copied().unwrap_or(0);
+            let call = fs::read_to_string(format!("/proc/{writer}/syscall")).unwrap_or_default();
+            [libc::SYS_write, libc::SYS_writev].iter().any(|number| call.starts_with(&format!("{number} ")))
+        });
+        let pid = Pid::from_raw(writer);
+        kill(pid, Signal::SIGPROF).unwrap();
+        process.until("the first look", |_| {
+            let status = fs::read_to_string(format!("/proc/{writer}/status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("ShdPnd:") && line.ends_with("\t0000000000000000"))
+        });
+        kill(pid, Signal::SIGPROF).unwrap();
+        process
+            .until("the message", |process| process.place.text("err").contains("makes no progress (at 0x"));
+        process.passes_in_spite_of_a_line();
+    }
+}
