@@ -34,6 +34,7 @@ mod refusals;
 mod rights;
 mod servers;
 mod signals;
+mod small_ids;
 mod soak;
 mod systems;
 mod terminals;

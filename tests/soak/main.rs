@@ -1,8 +1,12 @@
 //! `make soak`: saves and restarts programs at random moments for as many seconds as asked, in turn, and counts the pairs; in between, SIGKILL strikes at
-//! random moments of saves, and is counted too.
+//! random moments of saves, and is counted too. All that in a PID namespace of its own, where ids are small, as in a container; they are the most likely to be
+//! taken for something else.
 
 use harness::killed::{VICTIMS, Victim};
 use harness::soak::{MORE_SUBJECTS, Random, SUBJECTS, Subject};
+use harness::tool;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: soak [SECONDS [SEED [WORD]]]: WORD is part of the names of what is wanted";
@@ -17,7 +21,23 @@ fn wanted(name: &str, word: &str) -> bool {
     }
 }
 
+/// Goes on in a PID namespace of its own, with small ids.
+fn go_where_ids_are_small() {
+    const THERE: &str = "SOAK_IN_NAMESPACE";
+    if std::env::var_os(THERE).is_some() {
+        return;
+    }
+    let mut command = Command::new(tool("unshare"));
+    if !nix::unistd::Uid::effective().is_root() {
+        command.args(["--user", "--map-current-user"]);
+    }
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(std::env::current_exe().expect("a path"));
+    let error = command.args(std::env::args_os().skip(1)).env(THERE, "1").exec();
+    panic!("unshare: {error}");
+}
+
 fn main() {
+    go_where_ids_are_small();
     let mut args = std::env::args().skip(1);
     let mut number = |default: u64| args.next().map_or(default, |text| text.parse().expect(USAGE));
     let (seconds, seed) = (number(60), number(0x9e37_79b9_7f4a_7c15));
