@@ -70,7 +70,7 @@ enum Goal {
 /// A group of figures: their names begin with the first word.
 type Group = (&'static str, fn(&Options, &mut Table));
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("start-up", start_up),
     ("python", python),
     ("random", random),
@@ -80,6 +80,7 @@ const GROUPS: [Group; 12] = [
     ("size", sizes_of_images),
     ("many", many),
     ("foreground", foreground),
+    ("numbers", numbers),
     ("scaling", scaling),
     ("writer", slowed_writer),
     ("peers", compare),
@@ -301,6 +302,25 @@ fn foreground(options: &Options, table: &mut Table) {
     let what = "signal to image, 1 MiB, CKPT_FOREGROUND=1 (the program waits for all of it)";
     let beside = Some(("in the background", &background));
     table.time("foreground", what, &foreground, beside, Goal::Told);
+}
+
+/// Memory full of numbers that have the values of the threads' ids, as every memory has where ids are small; beside memory without.
+fn numbers(options: &Options, table: &mut Table) {
+    let (places, size) = ([Place::memory(), Place::memory()], options.mib(64));
+    let kinds = [format!("near:{size}"), format!("far:{size}")];
+    let mut targets = [0, 1].map(|which| Target::victim(&kinds[which], &places[which]));
+    for target in &mut targets {
+        target.hear();
+    }
+    let mut times = [Sample::default(), Sample::default()];
+    for _ in 0..options.rounds.max(15) {
+        for which in [0, 1] {
+            times[which].0.push(targets[which].save(&places[which]).image);
+        }
+    }
+    let [near, far] = times;
+    let what = "signal to image, 64 MiB of small numbers, ids of nine threads among them";
+    table.time("numbers", what, &near, Some(("the same without ids", &far)), Goal::Times(1.1));
 }
 
 /// Other tools, with the same program.

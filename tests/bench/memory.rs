@@ -1,6 +1,7 @@
 //! The memory of a victim.
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, mprotect};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
@@ -9,6 +10,8 @@ pub const PAGE: usize = 4096;
 const WORDS: usize = PAGE / size_of::<u64>();
 const MIB: usize = 1 << 20;
 const HUGE: usize = 2 * MIB;
+/// No id is as large.
+const FAR: u32 = 1 << 28;
 
 /// Pages at regular distances in one mapping.
 pub struct Memory {
@@ -32,19 +35,25 @@ impl Memory {
     /// | `sparse` | N MiB of which each hundredth page holds random bytes |
     /// | `alternate` | N MiB of which each second page does |
     /// | `regions` | N regions of one page |
+    /// | `near` | N MiB of small numbers, half of them about as large as the program's id, and eight threads that wait |
+    /// | `far` | the same with numbers that are no id |
     pub fn make(text: &str) -> Self {
         let (kind, number) = text.split_once(':').expect("KIND:N");
         let number: usize = number.parse().expect("a number");
         let pages = number * MIB / PAGE;
         let memory = match kind {
-            "random" | "zeros" => Self::map(pages, 1, 1),
+            "random" | "zeros" | "near" | "far" => Self::map(pages, 1, 1),
             "huge" => Self::huge(pages),
             "sparse" => Self::map(pages / 100, 100, 1),
             "alternate" => Self::map(pages / 2, 2, 1),
             "regions" => Self::map(number, 1, 2),
             _ => panic!("{kind}: no such memory"),
         };
-        memory.fill(u64::from(kind != "zeros"));
+        match kind {
+            "near" => memory.fill_with_numbers(std::process::id()),
+            "far" => memory.fill_with_numbers(FAR),
+            _ => memory.fill(u64::from(kind != "zeros")),
+        }
         if kind == "regions" {
             memory.split();
         }
@@ -81,6 +90,32 @@ impl Memory {
             for word in 0..WORDS {
                 // SAFETY: inside the page, to which nobody else refers.
                 unsafe { self.page(index).add(word).write(random.next()) };
+            }
+        }
+    }
+
+    /// Fills all of it with small numbers, half of them about as large as `base`, and starts threads.
+    fn fill_with_numbers(&self, base: u32) {
+        // Signals go to the first thread.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).expect("a mask");
+        for _ in 0..8 {
+            std::thread::spawn(|| {
+                loop {
+                    std::thread::park();
+                }
+            });
+        }
+        before.thread_set_mask().expect("a mask");
+        let mut random = Random(1);
+        let mut number = || {
+            let number = (random.next() >> 20) as u32 % 100;
+            if number.is_multiple_of(2) { number } else { base + number / 2 - 7 }
+        };
+        for index in 0..self.pages {
+            for word in 0..WORDS {
+                let numbers = u64::from(number()) | u64::from(number()) << 32;
+                // SAFETY: inside the page, to which nobody else refers.
+                unsafe { self.page(index).add(word).write(numbers) };
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Programs whose ids are small numbers, as in every container: whatever ids they have after a restart, they are right.
 
-use harness::{Artifact, Place, Process, Program, User, compiled, tool};
+use harness::{Artifact, Place, Process, User, compiled, tool};
 
 /// In a PID namespace of its own: uses up ids until `$ID` is next, starts the program, saves and kills it, lets it verify, and restarts it.
 const SCRIPT: &str = r#"
