@@ -7,9 +7,10 @@
 use crate::config;
 use crate::crash;
 use crate::descriptors;
-use crate::helper::{Job, Snapshot, Stop};
+use crate::helper::{DUMPABLE, Job, Snapshot, Stop};
 use crate::message::Failure;
 use crate::pending;
+use crate::private;
 use crate::report::{Report, Request, STANDARD_ERROR};
 use crate::scratch::Scratch;
 use crate::sink::Sink;
@@ -69,6 +70,9 @@ fn write_to(
         if let Ok(result) = start(job, snapshot, scratch, report, sink) {
             return result.map_err(no_second_try);
         }
+    }
+    if job.dumpable != DUMPABLE {
+        private::close();
     }
     let result = writer::write(job, snapshot, scratch, sink, report);
     let result = result.and_then(|()| Ok(is_alive(job)?));
@@ -204,6 +208,8 @@ fn start(
         special.close();
         process::set_name(b"ckpt-writer\0");
         crash::bound();
+        // What the program was when it was saved, it need not be any more: nobody looks into this copy, and it leaves no core file.
+        private::close();
         report.is_orphan = true;
         job.gathering.iter().for_each(Gathering::wait_until_left);
         let result = writer::write(job, snapshot, scratch, sink, report);

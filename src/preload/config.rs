@@ -35,6 +35,11 @@ pub struct Config {
     /// `CKPT_COMMAND`, which goes into the image.
     command: [u8; COMMAND],
     command_len: usize,
+    /// Save a program that nobody may look into.
+    pub undumpable: bool,
+    /// `LD_PRELOAD` names the library. The dynamic linker takes that variable, but not ours, from programs that gain privileges, and so from their children: where
+    /// something else has loaded the library, another user may have set `CKPT_IMAGE`.
+    pub is_preloaded: bool,
     /// Save a program that has children, without them.
     pub ignores_children: bool,
     /// Let go of pipes and sockets to the outside that were open at the start.
@@ -93,6 +98,8 @@ static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     foreground: false,
     command: [0; COMMAND],
     command_len: 0,
+    undumpable: false,
+    is_preloaded: false,
     ignores_children: false,
     drops_outside: false,
 }));
@@ -155,6 +162,9 @@ pub unsafe fn read() -> bool {
         if let Some(value) = text.strip_prefix(b"CKPT_") {
             config.set(value);
             mark = mark.or(value.strip_prefix(b"IMAGE_OF="));
+        } else if let Some(value) = text.strip_prefix(b"LD_PRELOAD=") {
+            let mut files = value.split(|byte| b" :".contains(byte));
+            config.is_preloaded |= files.any(|file| file.ends_with(b"libckpt.so"));
         }
         // SAFETY: this was not the last one.
         entry = unsafe { entry.add(1) };
@@ -259,6 +269,12 @@ impl Config {
                 b"" => self.drops_outside = false,
                 b"outside" => self.drops_outside = true,
                 _ => bad(b"CKPT_DROP_FDS", value, "outside"),
+            }
+        } else if let Some(value) = variable.strip_prefix(b"UNDUMPABLE=") {
+            match value {
+                b"" | b"0" => self.undumpable = false,
+                b"1" => self.undumpable = true,
+                _ => bad(b"CKPT_UNDUMPABLE", value, "0 or 1"),
             }
         } else if let Some(value) = variable.strip_prefix(b"CHILDREN=") {
             match value {

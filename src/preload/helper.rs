@@ -15,7 +15,7 @@
 
 use crate::arrival::Arrival;
 use crate::contents::Contents;
-use crate::message::Failure;
+use crate::message::{Failure, Kind};
 use crate::objects::{self, Source};
 use crate::pending::{self, Wanted};
 use crate::process::OwnProcess;
@@ -25,7 +25,8 @@ use crate::sink::Sink;
 use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
 use crate::{
-    alike, background, children, crash, descriptors, maps, process, questions, regions, timers, whose,
+    alike, background, children, config, crash, descriptors, maps, private, process, questions, regions,
+    timers, whose,
 };
 use core::arch::global_asm;
 use core::ffi::c_void;
@@ -106,6 +107,19 @@ enum Stage {
 }
 
 impl Job<'_> {
+    /// Much of `/proc` belongs to root in a process that nobody may look into, and some calls are forbidden. Where it is saved all the same, it may be looked into until all
+    /// is known of it but its memory, or the program goes on.
+    fn open_up(&self) {
+        if self.dumpable == 0 && self.may_be_undumpable() {
+            sysprocess::set_dumpable(1);
+        }
+    }
+
+    /// Whether a process that nobody may look into is saved: whoever may only signal it must not get its memory.
+    fn may_be_undumpable(&self) -> bool {
+        self.from_call || config::get().undumpable
+    }
+
     /// Asks for the times of all timers when the threads stand still, and takes the signals of those that have rung since the threads were asked.
     fn ask_times(&mut self) {
         /// Where timers ring faster than they can be asked, several signals are one anyway.
@@ -230,10 +244,8 @@ pub extern "C" fn ckpt_lead(arrival: &mut Arrival) {
         looks_itself: false,
     };
     questions::begin();
-    // Of a process that nobody may look into, much of /proc belongs to root, also for itself.
-    if job.dumpable == 0 {
-        sysprocess::set_dumpable(1);
-    }
+    private::allow(false);
+    job.open_up();
     help(&mut job);
     if job.stage == Stage::Asking {
         job.trouble = questions::answer(&job).err();
@@ -372,8 +384,19 @@ fn save_stopped(job: &mut Job, report: &mut Report) -> Result<(), Stop> {
     }
 }
 
+/// `PR_GET_DUMPABLE` of a process into which its user may look.
+pub const DUMPABLE: u32 = 1;
+const UNDUMPABLE: Kind = Kind {
+    what: "memory that its own user may not look into (PR_SET_DUMPABLE, or a change of user)",
+    advice: "start it with CKPT_UNDUMPABLE=1 if an image may have it, or let it call ckpt_checkpoint()",
+};
+
 /// One try, with a scratch of a given size.
 fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<(), Stop> {
+    if job.dumpable != DUMPABLE && !job.may_be_undumpable() {
+        report.refuse(Failure::Process(UNDUMPABLE))?;
+    }
+    job.open_up();
     alike::check(job, report)?;
     children::check(job, report)?;
     process::check(scratch, report)?;

@@ -39,6 +39,7 @@ mod objects;
 mod pagemap;
 mod pages;
 mod pending;
+mod private;
 mod process;
 mod questions;
 mod regions;

@@ -2,6 +2,7 @@
 //! process's (proc_pid_mem(5)).
 
 use crate::message::Failure;
+use crate::private;
 use image::format::PAGE;
 use sys::Errno;
 use sys::fd::{self, open_flag};
@@ -14,8 +15,7 @@ pub struct MemoryFile {
 impl MemoryFile {
     /// This process's own.
     pub fn open() -> Result<Self, Failure> {
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let opened = fd::open_at(fd::AT_FDCWD, b"/proc/self/mem\0", flags, 0);
+        let opened = private::open(b"/proc/self/mem\0", open_flag::RDONLY);
         Ok(Self { fd: opened.map_err(|errno| Failure::Proc("/proc/self/mem", errno))? })
     }
 

@@ -27,6 +27,10 @@ pub enum Failure {
     SyncDirectory(Errno),
     /// It could not be renamed.
     Rename(Errno),
+    /// `CKPT_IMAGE` is a command that has the name of the program in its text.
+    CommandName,
+    /// It is a command, and whoever started the program may not be whoever set it.
+    CommandOfOthers,
     /// The command of `CKPT_IMAGE` could not be run.
     Command(Errno),
     /// It ended with this wait status.
@@ -168,6 +172,12 @@ impl Failure {
             Self::Rename(e) => {
                 errno(line, "renaming the image into place", e, "set CKPT_IMAGE to a file's name");
                 present_image(line);
+            }
+            Self::CommandName => {
+                line.text("CKPT_IMAGE is a command with %e; write \"$CKPT_NAME\" in it instead");
+            }
+            Self::CommandOfOthers => {
+                line.text("CKPT_IMAGE is a command, and libckpt.so was not loaded by LD_PRELOAD, so that another user may have set it; start the program with ckpt run");
             }
             Self::Command(e) => {
                 errno(line, "running the command of CKPT_IMAGE", e, "raise the process limit (ulimit -u)");

@@ -1,5 +1,6 @@
 //! Which pages of a range exist, as the page map of a process tells (`/proc/PID/pagemap`; admin-guide/mm/pagemap).
 
+use crate::private;
 use image::format::PAGE;
 use sys::Errno;
 use sys::fd::{self, open_flag};
@@ -30,8 +31,7 @@ pub type Ranges = [PageRegion; 128];
 impl PageMap {
     /// The page map of this process.
     pub fn open() -> Self {
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        Self::of(fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1))
+        Self::of(private::open(b"/proc/self/pagemap\0", open_flag::RDONLY).unwrap_or(-1))
     }
 
     /// The page map behind a descriptor; it may be another process's. A negative one knows nothing.

@@ -1,12 +1,12 @@
 //! The state of the process as a whole.
 
 use crate::arrival::ckpt_resume;
-use crate::config;
 use crate::helper::{Job, Stop};
 use crate::message::{Failure, Kind};
 use crate::report::Report;
 use crate::scratch::Scratch;
 use crate::thread::known;
+use crate::{config, private};
 use image::fields;
 use image::format::{Blob, Limit, MemoryMap, Process, Time, Timer, process_flag};
 use image::number::decimal;
@@ -212,8 +212,7 @@ fn time([sec, frac]: [i64; 2]) -> Time {
 /// Where memory runs out because of the image (a tmpfs counts as memory, and against the limit of a cgroup), the kernel ends one of those who use
 /// much: let that be this process, the writer, rather than the program, which uses as much. Not possible without `/proc`, and no harm then.
 pub fn volunteer() {
-    let flags = open_flag::WRONLY | open_flag::CLOEXEC;
-    let Ok(score) = fd::open_at(fd::AT_FDCWD, b"/proc/self/oom_score_adj\0", flags, 0) else { return };
+    let Ok(score) = private::open(b"/proc/self/oom_score_adj\0", open_flag::WRONLY) else { return };
     let _ = fd::write(score, b"1000");
     let _ = fd::close(score);
 }
@@ -221,7 +220,7 @@ pub fn volunteer() {
 /// A whole small file of `/proc`.
 fn file(path: &[u8], name: &'static str, scratch: &mut Scratch) -> Result<Blob, Stop> {
     let fail = |errno| Stop::from(Failure::Proc(name, errno));
-    let from = fd::open_at(fd::AT_FDCWD, path, open_flag::RDONLY | open_flag::CLOEXEC, 0).map_err(fail)?;
+    let from = private::open(path, open_flag::RDONLY).map_err(fail)?;
     let mut len = 0;
     let result = loop {
         match fd::read(from, scratch.room().get_mut(len..).unwrap_or_default()) {

@@ -24,7 +24,9 @@ impl Sink {
     pub fn open(job: &Job, whose: &Whose) -> Result<Self, Failure> {
         let name = expand(job.pid, job.generation)?;
         match name.as_bytes().split_first() {
-            Some((b'|', command)) => Ok(Self::Command(Command::new(command))),
+            Some((b'|', command)) if is_command() => {
+                Ok(Self::Command(Command::new(command, job.pid, job.generation)))
+            }
             _ => Ok(Self::File(ImageFile::create(name.as_bytes(), whose)?)),
         }
     }
@@ -33,7 +35,7 @@ impl Sink {
     #[inline(never)] // its buffers are off the stack again when it returns
     pub fn check(job: &Job, whose: &Whose, report: &mut Report) -> Result<(), Stop> {
         let result = expand(job.pid, job.generation).and_then(|name| match name.as_bytes() {
-            [b'|', ..] => Ok(()),
+            _ if is_command() => Ok(()),
             name => ImageFile::check(name, whose),
         });
         match result {
@@ -103,9 +105,20 @@ impl Sink {
     }
 }
 
+/// Whether `CKPT_IMAGE` is a command: what it says itself, not what a program's name makes of it.
+fn is_command() -> bool {
+    config::get().image().starts_with(b"|")
+}
+
 /// `CKPT_IMAGE` with its `%` expanded: `%p` pid, `%n` number of the save, `%e` name of the program, `%%` a percent sign. While the process that it is meant for
 /// runs, another one that has inherited it puts its own id behind the name.
+///
+/// The name of a program may come from anybody. It is no text of a command, and in a path it is neither a directory nor a way up.
 fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
+    let is_command = is_command();
+    if is_command && !config::get().is_preloaded {
+        return Err(Failure::CommandOfOthers);
+    }
     let mut has_pid = false;
     let mut path = Line::<PATH_MAX>::new();
     let mut rest = config::get().image();
@@ -121,10 +134,11 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
                 path.dec(u64::from(generation));
                 rest = more;
             }
+            (b'%', Some((b'e', _))) if is_command => return Err(Failure::CommandName),
             (b'%', Some((b'e', more))) => {
                 let comm = sys::process::name().unwrap_or_default();
-                for &byte in comm.iter().take_while(|byte| **byte != 0) {
-                    path.bytes(&[if byte == b'/' { b'_' } else { byte }]);
+                for (at, &byte) in comm.iter().take_while(|byte| **byte != 0).enumerate() {
+                    path.bytes(&[if byte == b'/' || at == 0 && byte == b'.' { b'_' } else { byte }]);
                 }
                 rest = more;
             }
@@ -139,7 +153,7 @@ fn expand(pid: u32, generation: u32) -> Result<Line<PATH_MAX>, Failure> {
     }
     let first = config::first_user();
     if first != pid && !has_pid && sys::process::exists(first) {
-        if path.as_bytes().starts_with(b"|") {
+        if is_command {
             return Err(Failure::InheritedCommand(first));
         }
         path.text(".").dec(u64::from(pid));

@@ -11,6 +11,7 @@ use crate::maps::Vma;
 use crate::memory_file::MemoryFile;
 use crate::message::Failure;
 use crate::pagemap::PageMap;
+use crate::private;
 use crate::process::proc_has_number;
 use crate::scratch::Scratch;
 use image::fields;
@@ -41,8 +42,7 @@ impl Special {
     /// Called by the helper when it will map nothing more before it starts the writer.
     pub fn open(scratch: &mut Scratch) -> Result<Self, Stop> {
         let memory = MemoryFile::open()?;
-        let flags = open_flag::RDONLY | open_flag::CLOEXEC;
-        let pagemap = fd::open_at(fd::AT_FDCWD, b"/proc/self/pagemap\0", flags, 0).unwrap_or(-1);
+        let pagemap = private::open(b"/proc/self/pagemap\0", open_flag::RDONLY).unwrap_or(-1);
         Ok(Self { memory, pagemap, smaps: attributes::open()?, size: Size::read(scratch)? })
     }
 

@@ -1,6 +1,6 @@
 //! What the kernel keeps about a process that is neither memory nor descriptors nor signals.
 
-use harness::{Place, Process, Program, User, survives};
+use harness::{Place, Process, Program, User, survives, survives_as};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -11,7 +11,7 @@ fn limits_priorities_names_and_flags_are_kept() {
 
 #[test]
 fn process_that_is_not_dumpable() {
-    survives("undumpable");
+    survives_as(Program::victim("undumpable").env("CKPT_UNDUMPABLE", "1"));
 }
 
 /// Takes the controlling terminal from a command: then nobody but the process itself can have made it a leader.

@@ -6,6 +6,7 @@ mod examples;
 mod images;
 mod interface;
 mod job_control;
+mod mutations;
 mod package;
 mod pages;
 mod run;

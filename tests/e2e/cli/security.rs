@@ -2,12 +2,14 @@
 
 use super::Ckpt;
 use crate::bad_images::{note_at, reseal};
-use harness::{Artifact, Process, Program, User, tool};
+use harness::{Artifact, Place, Process, Program, User, tool};
 use image::format::{self, Head, note};
 use image::plain::{read, write};
 use image::write::Layout;
 use nix::libc;
+use nix::sys::stat::Mode;
 use nix::unistd::Uid;
+use nix::unistd::mkfifo;
 use std::fs::{self, File, Permissions};
 use std::mem::offset_of;
 use std::os::fd::AsRawFd;
@@ -329,7 +331,7 @@ fn an_image_that_others_made_or_can_write_to_is_not_handed_on() {
 }
 
 /// Runs a command; its exit code, and the most memory that it has had, in KiB.
-fn peak(mut command: Command) -> (i32, i64) {
+pub fn peak(mut command: Command) -> (i32, i64) {
     #[expect(clippy::zombie_processes, reason = "wait4 waits")]
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut status = 0;
@@ -468,4 +470,106 @@ fn names_from_an_image_do_nothing_to_a_terminal() {
     let mut command = ckpt.place.command(&ckpt.place.artifact(Artifact::Restarter));
     let said = String::from_utf8(command.arg(word).output().unwrap().stderr).unwrap();
     assert!(said.contains("photo???gpj.") && !said.trim_end().contains(sys::line::disturbs), "{said:?}");
+}
+
+/// Reads a file of `/proc` as a user; whether that could be done.
+fn may_read(place: &Place, pid: i32, file: &str) -> bool {
+    let mut command = place.command(&tool("cat"));
+    command.arg(format!("/proc/{pid}/{file}")).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().unwrap().success()
+}
+
+/// A program that has a secret, and nobody to look into it.
+const SECRET: &str = "import ctypes, signal\n\
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n\
+    print('ready', flush=True)\n\
+    while True: signal.pause()";
+
+#[test]
+fn a_program_that_may_not_be_looked_into_is_saved_only_if_it_was_asked_for() {
+    let place = Place::new(User::ordinary());
+    let mut process = place.start(&Program::tool("python3").args(["-c", SECRET]));
+    process.ready();
+    let Err(line) = process.try_save() else { process.fail("saved") };
+    assert!(line.contains("may not look into") && line.contains("CKPT_UNDUMPABLE=1"), "{line}");
+    assert_eq!(place.names().iter().find(|name| name.starts_with("myckpt")), None);
+    assert!(!may_read(&place, process.pid(), "environ"));
+    drop(process);
+
+    // While the image is written, nobody looks into it either. The command says when it is under way, and waits.
+    let place = Place::new(User::ordinary());
+    mkfifo(&place.file("go"), Mode::S_IRWXU).unwrap();
+    place.own(&place.file("go"));
+    let program = Program::tool("python3").args(["-c", SECRET]).env("CKPT_UNDUMPABLE", "1");
+    let mut process = place.start(&program.env("CKPT_IMAGE", "|echo $PPID > writer; cat go; cat > image"));
+    process.ready();
+    process.send(libc::SIGUSR2);
+    process.until("the writer", |process| process.place.text("writer").ends_with('\n'));
+    let writer = place.text("writer").trim().parse().unwrap();
+    assert!(!may_read(&place, process.pid(), "environ") && !may_read(&place, writer, "environ"));
+    place.write("go", b"");
+    process.until("the image", |process| process.place.file("image").exists() && !process.blocks_all());
+    assert!(!may_read(&place, process.pid(), "environ"));
+}
+
+#[test]
+fn nobody_looks_into_a_writer() {
+    let place = Place::new(User::ordinary());
+    mkfifo(&place.file("go"), Mode::S_IRWXU).unwrap();
+    place.own(&place.file("go"));
+    let program = Program::victim("quiet").env("CKPT_IMAGE", "|echo $PPID > writer; cat go; cat > image");
+    let mut process = place.start(&program);
+    process.ready();
+    process.send(libc::SIGUSR2);
+    process.until("the writer", |process| process.place.text("writer").ends_with('\n'));
+    let writer = place.text("writer").trim().parse().unwrap();
+    assert_ne!(writer, process.pid());
+    assert!(may_read(&place, process.pid(), "environ") && !may_read(&place, writer, "environ"));
+    place.write("go", b"");
+    process.until("the image", |process| process.place.file("image").exists());
+}
+
+#[test]
+fn the_name_of_a_program_is_no_text_of_a_command_and_no_way_up() {
+    let named = |name: &str, image: &str| {
+        let place = Place::new(User::ordinary());
+        let script = format!(
+            "import ctypes, signal\nctypes.CDLL(None).prctl(15, {name:?}.encode())\nprint('ready', flush=True)\n\
+             while True: signal.pause()"
+        );
+        let mut process =
+            place.start(&Program::tool("python3").args(["-c", &script]).env("CKPT_IMAGE", image));
+        process.ready();
+        process.send(libc::SIGUSR2);
+        process
+    };
+    let mut process = named("x;touch PWNED;#", "|cat > image.%e");
+    process.until("a refusal", |process| process.place.text("err").contains("$CKPT_NAME"));
+    assert!(!process.place.file("PWNED").exists());
+    let mut process = named("x;touch PWNED;#", "|cat > \"image.$CKPT_NAME.$CKPT_PID.$CKPT_SAVE\"");
+    let name = format!("image.x;touch PWNED;#.{}.1", process.pid());
+    process.until("the image", |process| process.place.file(&name).exists());
+    assert!(!process.place.file("PWNED").exists());
+    let mut process = named("|touch PWNED", "%e");
+    process.until("the image", |process| process.place.file("|touch PWNED").exists());
+    assert!(!process.place.file("PWNED").exists());
+    for (name, image) in [("..", "%e/image"), (".", "%e./image")] {
+        let mut process = named(name, image);
+        process.until("a failure", |process| process.place.text("err").contains("directory of the image"));
+        assert!(!process.place.file("../image").exists());
+    }
+}
+
+#[test]
+fn a_command_that_another_user_may_have_set_is_not_run() {
+    let place = Place::new(User::Myself);
+    let library = place.artifact(Artifact::Library);
+    // As /etc/ld.so.preload does it.
+    let loader = Program::at("/lib64/ld-linux-x86-64.so.2".into()).without_preload();
+    let loader = loader.arg("--preload").args([library, tool("sleep")]).arg("1000");
+    let mut process = place.start(&loader.env("CKPT_IMAGE", "|touch PWNED"));
+    process.until("the handler", |process| process.proc("wchan").contains("nanosleep"));
+    let Err(line) = process.try_save() else { process.fail("saved") };
+    assert!(line.contains("not loaded by LD_PRELOAD"), "{line}");
+    assert!(!place.file("PWNED").exists());
 }
