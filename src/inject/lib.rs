@@ -506,7 +506,8 @@ impl Entry {
         self.write(boot.joining, &boot::COMING.to_le_bytes())?;
         // The leader first: whoever follows waits for it.
         let stood = self.began.elapsed();
-        for (number, (slot, thread)) in free.iter().zip(self.threads.drain(..)).enumerate() {
+        let threads = std::mem::take(&mut self.threads);
+        for (number, (slot, thread)) in free.iter().zip(threads).enumerate() {
             let Some(state) = thread.state else { continue };
             let regs = UserRegs {
                 rip: boot.enter,
@@ -524,11 +525,12 @@ impl Entry {
                     return Err(Trouble::Gone);
                 }
                 self.is_at_gate = false;
+                // It needs the gate no more, and still stands: nothing may change when its memory is being written to an image.
+                self.close_gate();
             }
             let _ = thread.tracee.set_mask(u64::MAX);
             thread.tracee.detach();
         }
-        self.close_gate();
         Ok(stood)
     }
 
