@@ -114,9 +114,9 @@ impl<'a> Need<'a> {
         Self { image, threads: image.threads().len(), evidence, ahead, me, is_rehearsal: false }
     }
 
-    /// Whether a new id does for it.
+    /// Whether a new id does for it. Most programs have some word that is like their id: that alone is no reason for a namespace.
     fn is_content(&self) -> bool {
-        self.threads <= 1 && self.evidence.is_none()
+        self.threads <= 1 && self.evidence.is_none_or(|entry| entry.kind == evidence_kind::WORD)
     }
 
     /// Whether it must not go on with new ids unless somebody has asked for that.
