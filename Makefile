@@ -10,6 +10,8 @@
 # make bench      stop, write and restart times beside the limits of this machine; BENCH=--help for options
 # make install    PREFIX=/usr/local, DESTDIR= for packagers
 # make deb        build/ckpt_VERSION_amd64.deb (needs dpkg-dev)
+# make dist       build/ckpt-VERSION-x86_64-linux.tar.zst: runs on any x86-64 Linux, with an install.sh that needs no privilege
+# make wheel      build/libckpt-VERSION-...whl: the Python interface and the programs, for pip (needs python3 with pip)
 # make clean      remove what was built
 
 CARGO   ?= cargo
@@ -19,18 +21,22 @@ LIBDIR  ?= $(PREFIX)/lib
 SOAK_SECONDS ?= 60
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The command is static: it runs where there is no glibc, or an older one. A target that is named keeps the flags from build scripts.
+HOST   := x86_64-unknown-linux-gnu
+STATIC := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
 TOOL    = $(CARGO) run --quiet --profile tools --locked -p ckpt-tests --bin
 
-.PHONY: all demo check check-programs check-systems audit soak faults miri bench install deb clean
+.PHONY: all demo check check-programs check-systems audit soak faults miri bench install deb dist wheel clean
 .DELETE_ON_ERROR:
 
 # The command has the library in it, and brings it into programs that were started without.
 # install(1) replaces a file under a new inode: programs that run with the old library keep it.
 all:
 	$(CARGO) build --release --locked -p ckpt-preload -p ckpt-restart
-	CKPT_LIBRARY=$(abspath $(TARGET))/release/libckpt.so $(CARGO) build --release --locked -p ckpt-cli
+	CKPT_LIBRARY=$(abspath $(TARGET))/release/libckpt.so $(STATIC) \
+		$(CARGO) build --release --locked -p ckpt-cli --target $(HOST)
 	@mkdir -p build
-	@install -m 755 $(TARGET)/release/libckpt.so $(TARGET)/release/myrestart $(TARGET)/release/ckpt build/
+	@install -m 755 $(TARGET)/release/libckpt.so $(TARGET)/release/myrestart $(TARGET)/$(HOST)/release/ckpt build/
 	@ls -l build/libckpt.so build/myrestart build/ckpt
 
 build/ckpt:
@@ -79,6 +85,12 @@ install: build/ckpt
 
 deb: all
 	@packaging/deb build
+
+dist: all
+	@packaging/dist build
+
+wheel: all
+	@packaging/wheel build
 
 clean:
 	$(CARGO) clean
