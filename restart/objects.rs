@@ -23,6 +23,8 @@ pub struct Made {
     pub at: u64,
     /// How many bytes of address space it takes there.
     pub len: u64,
+    /// Of contents that come back to a file: where that is now, with a NUL. Else empty.
+    pub path: &'static [u8],
 }
 
 /// [`Made::read_only`] before it is opened.
@@ -40,7 +42,7 @@ const SEAL_EXEC: u32 = 0x20;
 pub fn lay_out<'a>(image: &Image<'_>, arena: &mut Arena<'a>) -> Result<'static, List<'a, Made>> {
     let mut made = arena.list::<Made>(image.objects().len())?;
     for object in image.objects().iter() {
-        made.push(Made { fd: -1, read_only: -1, at: 0, len: object.size.next_multiple_of(PAGE) })?;
+        made.push(Made { fd: -1, read_only: -1, at: 0, len: object.size.next_multiple_of(PAGE), path: b"" })?;
     }
     for region in image.regions().iter().filter(|region| region.kind == region_kind::OBJECT) {
         let Some(files) = made.as_mut_slice().get_mut(region.file as usize) else { continue };
@@ -81,12 +83,19 @@ pub fn make(
             continue;
         }
         let is_spare = object.kind == object_kind::SPARE;
-        if is_spare && !is_missing(index) {
-            // The file itself is there.
+        let is_contents = matches!(object.kind, object_kind::WRITTEN | object_kind::ABSENT);
+        if is_spare && !is_missing(index) || is_contents && !options.roll_back {
+            // The file itself is there, or is to be as it is.
             files.len = 0;
             continue;
         }
         let name = image.c_str(object.name);
+        if is_contents {
+            files.path = paths.now(name, arena)?;
+        }
+        if object.kind == object_kind::ABSENT {
+            continue;
+        }
         let fail = |cause| move |errno| Failure::os(Code::Call, name, cause, errno, "").by_errno();
         let first = match object.kind {
             object_kind::MEMFD if is_plan => stand_in(),

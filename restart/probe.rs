@@ -624,8 +624,13 @@ fn look_at_one(
         return Err(Failure::new(Code::FileChanged, path, cause, advice));
     }
     let is_changed = file.deleted == 0 && !(same && is_unchanged(file, &stat));
+    let comes_back = options.roll_back && crate::files::written::has_name(image, path);
     // Of what is memory rather than a file, the present contents are the right ones, as they are for all who have it mapped.
-    if used.written && is_regular && is_changed && !(has_copy && same || options.accepts_changes) {
+    if used.written
+        && is_regular
+        && is_changed
+        && !(has_copy && same || comes_back || options.accepts_changes)
+    {
         let cause = "a file that the process had mapped, and writes to, is not what it was at the save";
         let advice = "put it back as it was, or use --changed-files=accept if the process can go on with it";
         return Err(Failure::new(Code::FileChanged, path, cause, advice));

@@ -309,6 +309,7 @@ impl Look<'_, '_> {
     fn missing(&mut self, found: &mut Found) -> Result<'static, ()> {
         found.way = match self.options.missing {
             Missing::Null => Way::Null,
+            _ if self.options.roll_back && has_contents(self.image, self.file.object) => Way::Created,
             _ if self.file.kind == file_kind::REGULAR && has_copy(self.image, self.file.object) => Way::Image,
             Missing::Create if self.file.kind == file_kind::REGULAR => Way::Created,
             _ => {
@@ -350,6 +351,7 @@ impl Look<'_, '_> {
             let access = file.flags & open_flag::ACCMODE;
             if access == open_flag::RDWR
                 && !self.options.accepts_changes
+                && !(self.options.roll_back && has_contents(self.image, file.object))
                 && !(found.same && is_unchanged(file, stat))
             {
                 let cause = "a file that the process reads and writes is not what it was at the save";
@@ -402,6 +404,12 @@ pub fn has_copy(image: &Image, object: u32) -> bool {
         .objects()
         .get(object as usize)
         .is_some_and(|object| object.kind == image::format::object_kind::SPARE && object.flags == 0)
+}
+
+/// Whether an object is what was in a file, which `--rollback-files` brings back.
+pub fn has_contents(image: &Image, object: u32) -> bool {
+    let object = image.objects().get(object as usize);
+    object.is_some_and(|object| object.kind == image::format::object_kind::WRITTEN)
 }
 
 /// Whether a file was open for writing.

@@ -25,6 +25,7 @@ mod pipe;
 mod settle;
 mod socket;
 mod standard;
+pub mod written;
 
 use crate::arena::Arena;
 use crate::exit::{Code, Failure, Result};
@@ -193,6 +194,7 @@ impl<'a> Builder<'a, '_> {
                 self.duplicate(twin, &descriptor)?;
             }
         }
+        self.put_back()?;
         self.finish_objects()?;
         for made in self.inputs.objects {
             self.numbers.let_go(made.fd);

@@ -64,6 +64,9 @@ pub fn arguments(op: &Op, line: &mut Text) -> bool {
         Sysno::flock => {
             flags(int(a, line).text(", "), b, &[(1, "LOCK_SH"), (2, "LOCK_EX"), (4, "LOCK_NB")]);
         }
+        Sysno::sendfile => {
+            int(b, int(a, line).text(", ")).text(", NULL, ").dec(d);
+        }
         Sysno::ftruncate | Sysno::listen => {
             int(a, line).text(", ").dec(b);
         }

@@ -252,7 +252,7 @@ impl Bounds {
                 + loads
                 + chunks
                 + image.files().len() * 2
-                + image.objects().len() * 8
+                + image.objects().len() * 16
                 + files::bounds(image)
                 + image.pending().len()
                 + timers

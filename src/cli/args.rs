@@ -103,6 +103,12 @@ pub struct Run {
     pub resume: Option<Resume>,
     #[command(flatten)]
     pub restart: RestartOptions,
+    /// Take the contents of files that PROGRAM reads and rewrites into its images
+    ///
+    /// Of the regular files that are open for reading and writing at the save, a data base for instance, and of its journals beside
+    /// them. --rollback-files brings them back at the restart. At most 1 GiB: the program stands still while they are copied.
+    #[arg(long)]
+    pub files: bool,
     /// Close all descriptors but 0, 1 and 2 first
     ///
     /// Shells, build tools and batch systems may leave pipes open that are none of PROGRAM's business, and that no save can restore.

@@ -113,6 +113,8 @@ pub fn object_kind(kind: u32) -> &'static str {
         object_kind::MEMFD => "memfd",
         object_kind::DELETED => "deleted-file",
         object_kind::SPARE => "copy-of-file",
+        object_kind::WRITTEN => "contents-of-file",
+        object_kind::ABSENT => "no-file",
         _ => "unknown",
     }
 }

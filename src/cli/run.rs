@@ -101,6 +101,9 @@ fn start(args: &Run, image: &Image) -> Result<Exec> {
     env.retain(|(key, _)| key != "CKPT_IMAGE_OF");
     let image = env.iter().find(|(key, _)| key == "CKPT_IMAGE").map(|(_, value)| value.clone());
     set(&mut env, "CKPT_COMMAND", OsString::from_vec(record(&args.program)));
+    if args.files {
+        set(&mut env, "CKPT_FILES", "written".into());
+    }
     if let Some(number) = args.signal {
         set(&mut env, "CKPT_SIGNAL", number.to_string().into());
     }

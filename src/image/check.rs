@@ -59,7 +59,7 @@ fn regions(image: &Image) -> Checked {
                 region_kind::FILE => file < files && !shared,
                 region_kind::SHARED_FILE => file < files && shared,
                 region_kind::OBJECT => {
-                    image.objects().get(file).is_some_and(|object| object.kind != object_kind::SPARE)
+                    image.objects().get(file).is_some_and(|object| object.kind < object_kind::SPARE)
                 }
                 _ => false,
             },
@@ -184,7 +184,7 @@ fn objects(image: &Image, data_start: u64) -> Checked {
 
 fn object_itself(image: &Image, object: &Object) -> Checked {
     need(
-        (object_kind::SHARED_ANON..=object_kind::SPARE).contains(&object.kind),
+        (object_kind::SHARED_ANON..=object_kind::ABSENT).contains(&object.kind),
         "bad image: unknown kind of an object",
     )?;
     need(i64::try_from(object.size).is_ok(), "bad image: size of an object")?;
@@ -289,7 +289,8 @@ fn open_file(image: &Image, file: &OpenFile) -> Checked {
     let in_image = matches!(file.kind, file_kind::MEMFD | file_kind::DELETED);
     need(!in_image || file.object != NONE, "bad image: an open file without its contents")?;
     let object = image.objects().get(file.object as usize);
-    let is_spare = object.is_some_and(|object| object.kind == object_kind::SPARE);
+    let is_spare =
+        object.is_some_and(|object| matches!(object.kind, object_kind::SPARE | object_kind::WRITTEN));
     need(
         is_spare == (file.kind == file_kind::REGULAR && file.object != NONE),
         "bad image: object of an open file",

@@ -767,6 +767,10 @@ pub mod object_kind {
     pub const DELETED: u32 = 3;
     /// A copy of a small regular file that has a name, for a restart that does not find it. [`super::Object::flags`] is 1 when nothing could be read of it.
     pub const SPARE: u32 = 4;
+    /// A regular file that has a name, whose contents belong to the image (`CKPT_FILES`): `--rollback-files` brings them back.
+    pub const WRITTEN: u32 = 5;
+    /// The name of a file beside such a one that was not there: `--rollback-files` takes away what has it.
+    pub const ABSENT: u32 = 6;
 }
 
 plain! {

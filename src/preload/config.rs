@@ -32,6 +32,8 @@ pub struct Config {
     pub signal: u32,
     /// Write before the program goes on.
     pub foreground: bool,
+    /// Take the contents of files that the program reads and writes into the image.
+    pub saves_files: bool,
     /// `CKPT_COMMAND`, which goes into the image.
     command: [u8; COMMAND],
     command_len: usize,
@@ -96,6 +98,7 @@ static CONFIG: Cell = Cell(UnsafeCell::new(Config {
     image_len: 0,
     signal: DEFAULT_SIGNAL,
     foreground: false,
+    saves_files: false,
     command: [0; COMMAND],
     command_len: 0,
     undumpable: false,
@@ -261,6 +264,12 @@ impl Config {
                 b"" | b"0" => self.foreground = false,
                 b"1" => self.foreground = true,
                 _ => bad(b"CKPT_FOREGROUND", value, "0 or 1"),
+            }
+        } else if let Some(value) = variable.strip_prefix(b"FILES=") {
+            match value {
+                b"" | b"names" => self.saves_files = false,
+                b"written" => self.saves_files = true,
+                _ => bad(b"CKPT_FILES", value, "names or written"),
             }
         } else if let Some(line) = variable.strip_prefix(b"COMMAND=") {
             self.command_len = image::plain::copy(&mut self.command, line);

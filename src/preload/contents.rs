@@ -192,6 +192,11 @@ impl Contents {
                 self.spare(reader, source)?;
                 continue;
             }
+            if source.object.kind == object_kind::ABSENT {
+                let object = Object { first_run: self.first_run as u32, ..source.object };
+                self.objects.push(object).map_err(Failure::Scratch)?;
+                continue;
+            }
             let opened = if source.fd < 0 { Err(Errno::EBADF) } else { self.open_file(source) };
             let size = match opened {
                 Ok(()) => source.object.size,

@@ -26,7 +26,7 @@ use crate::thread::OwnState;
 use crate::threads::{self, Gathering};
 use crate::{
     alike, background, children, config, crash, descriptors, maps, private, process, questions, regions,
-    timers, whose,
+    timers, whose, written,
 };
 use core::arch::global_asm;
 use core::ffi::c_void;
@@ -403,7 +403,12 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     let mut vmas = maps::read(job, scratch, report)?;
     objects::find_names(scratch, &mut vmas, report)?;
     let (mut files, descriptors) = descriptors::read(job, scratch, report)?;
-    let sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
+    let mut sources = objects::find(scratch, &vmas, &mut files, &descriptors, report)?;
+    let found = written::find(job, scratch, &mut files, &descriptors, &mut sources, report);
+    let wanted: &[Source] = if report.is_check { &[] } else { &sources };
+    let contents = found.and_then(|()| Ok(Contents::capture(&vmas, wanted, scratch)?));
+    objects::close_own(&sources);
+    let contents = contents?;
     let process = process::ask(job, scratch)?;
     let threads = threads(job, scratch)?;
     let pending = pending::table(scratch, &threads)?;
@@ -411,8 +416,6 @@ fn attempt(job: &mut Job, scratch: &mut Scratch, report: &mut Report) -> Result<
     if report.is_check {
         objects::check(&vmas, &sources, scratch, report)?;
     }
-    let wanted: &[Source] = if report.is_check { &[] } else { &sources };
-    let contents = Contents::capture(&vmas, wanted, scratch)?;
     let mut snapshot = Snapshot {
         process,
         whose: whose::of(job.pid),

@@ -56,6 +56,7 @@ mod threads;
 mod timers;
 mod whose;
 mod writer;
+mod written;
 mod xstate;
 
 use core::arch::global_asm;

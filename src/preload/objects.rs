@@ -23,8 +23,30 @@ pub struct Source {
     pub object: Object,
     /// A descriptor of it in the helper's table, or -1.
     pub fd: i32,
-    /// Whether `fd` was opened for reading.
+    /// Whether `fd` was opened for reading; [`OWN`] when it was opened for the save.
     readable: u32,
+}
+
+/// [`Source::readable`]: nobody else has the descriptor.
+const OWN: u32 = 2;
+
+impl Source {
+    /// The contents of a file that the target has open for reading under this number.
+    pub fn open(object: Object, fd: i32) -> Self {
+        Self { object, fd, readable: 1 }
+    }
+
+    /// Those of a file that was opened for it, and is closed by [`close_own`].
+    pub fn opened(object: Object, fd: i32) -> Self {
+        Self { object, fd, readable: OWN }
+    }
+}
+
+/// Closes what was opened for the save.
+pub fn close_own(sources: &[Source]) {
+    for source in sources.iter().filter(|source| source.readable == OWN && source.fd >= 0) {
+        let _ = fd::close(source.fd);
+    }
 }
 // SAFETY: `repr(C)`, integers only, and no padding: 56 + 4 + 4 bytes.
 unsafe impl Plain for Source {}
@@ -110,7 +132,7 @@ pub fn of_region(vma: &Vma, sources: &[Source], scratch: &Scratch) -> Option<u32
     let name = || scratch.blob(vma.name).strip_suffix(DELETED).unwrap_or_default();
     let same = |source: &Source| {
         let object = &source.object;
-        object.kind != object_kind::SPARE
+        object.kind < object_kind::SPARE
             && object.ino == vma.ino
             && (object.dev == vma.dev
                 || object.kind == object_kind::DELETED && scratch.blob(object.name) == name())

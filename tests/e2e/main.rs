@@ -10,6 +10,7 @@ mod children;
 mod cli;
 mod console;
 mod contents;
+mod databases;
 mod debuggers;
 mod descriptors;
 mod documents;

@@ -445,7 +445,8 @@ fn output_after_a_crash_is_as_if_there_had_been_none() {
 #[test]
 fn options_of_the_restart_are_handed_on() {
     let ckpt = Ckpt::new(User::ordinary());
-    ckpt.place.write("numbers", b"1 2 3");
+    // Larger than what comes out of an image.
+    ckpt.place.write("numbers", &[b'1'; (1 << 20) + 1]);
     let script =
         "import time; f = open('numbers'); print('ready', flush=True); time.sleep(0.2); print(f.read())";
     let mut process = ckpt.start(["--image", "image", "python3", "-c", script]);
