@@ -58,7 +58,7 @@ fn comes_back(mode: &str, rounds: u32) {
             std::thread::sleep(std::time::Duration::from_micros(u64::from(round) * 1709 % 20_000));
             process.kill();
             // SQLite keeps the id of the thread that holds its recursive locks.
-            process = image.restart_kept(&["--rollback-files", "--pid=keep"]);
+            process = image.restart_kept(&["--rollback-files", "--pid=namespace"]);
         }
         process.passes();
         let check = Command::new("python3")
