@@ -349,11 +349,9 @@ impl Look<'_, '_> {
         }
         if opens && is_regular && !of_kernel {
             let access = file.flags & open_flag::ACCMODE;
-            if access == open_flag::RDWR
-                && !self.options.accepts_changes
-                && !(self.options.roll_back && has_contents(self.image, file.object))
-                && !(found.same && is_unchanged(file, stat))
-            {
+            let comes_back = self.options.roll_back && has_contents(self.image, file.object);
+            let is_accepted = self.options.accepts_changes || comes_back;
+            if access == open_flag::RDWR && !is_accepted && !(found.same && is_unchanged(file, stat)) {
                 let cause = "a file that the process reads and writes is not what it was at the save";
                 let advice =
                     "put it back as it was, or use --changed-files=accept if the process can go on with it";
