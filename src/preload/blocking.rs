@@ -295,7 +295,7 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
     let rip = gregs[greg::RIP];
     if gregs[greg::RAX] != INTERRUPTED {
         // Signals interrupt some calls in such a way that the kernel has the program make them again.
-        if restarted {
+        if !end_rewound(arrival) && restarted {
             begin_in_time(arrival);
         }
         return;
@@ -354,6 +354,54 @@ pub fn settle(arrival: &mut Arrival, restarted: bool) {
         }
         Call::Until(until) if restarted => wait_until(arrival, number, until, wait),
         Call::Until(_) | Call::Again => again(arrival, number),
+    }
+}
+
+/// The kernel has rewound a call because our handler is set with `SA_RESTART`; but a handler of the program without it is about to run, and would have ended
+/// the call: it ends now. Tells whether that was so.
+fn end_rewound(arrival: &mut Arrival) -> bool {
+    let gregs = &arrival.user.gregs;
+    let rip = gregs[greg::RIP];
+    let behind = rip.wrapping_add(SYSCALL.len() as u64);
+    // The instruction has been there: it leaves its own end in rcx. In code that makes the same call again and again this may be the call before; then it is as if
+    // the signal had come a moment later.
+    if gregs[greg::RCX] != behind || !is_rewound(gregs) || !deliverable(arrival).ends || !is_syscall(rip) {
+        return false;
+    }
+    let gregs = &mut arrival.user.gregs;
+    gregs[greg::RIP] = behind;
+    gregs[greg::RAX] = INTERRUPTED;
+    true
+}
+
+/// Whether the kernel rewinds a call for a handler with `SA_RESTART`, and for no other (signal(7)).
+fn is_rewound(gregs: &[u64; 18]) -> bool {
+    const FUTEX_WAIT: u64 = 0;
+    const FUTEX_WAIT_BITSET: u64 = 9;
+    match Sysno::new(gregs[greg::RAX] as usize) {
+        Some(Sysno::futex) => matches!(gregs[greg::RSI] & 0x7f, FUTEX_WAIT | FUTEX_WAIT_BITSET),
+        Some(
+            Sysno::read
+            | Sysno::readv
+            | Sysno::write
+            | Sysno::writev
+            | Sysno::recvfrom
+            | Sysno::recvmsg
+            | Sysno::recvmmsg
+            | Sysno::sendto
+            | Sysno::sendmsg
+            | Sysno::sendmmsg
+            | Sysno::accept
+            | Sysno::accept4
+            | Sysno::connect
+            | Sysno::wait4
+            | Sysno::waitid
+            | Sysno::flock
+            | Sysno::futex_waitv
+            | Sysno::mq_timedreceive
+            | Sysno::mq_timedsend,
+        ) => true,
+        _ => false,
     }
 }
 
@@ -581,22 +629,28 @@ fn has_room_below(arrival: &Arrival, size: u64) -> bool {
 struct Deliverable {
     /// A handler of the program's will run.
     handled: bool,
+    /// The first one ends calls that `SA_RESTART` would rewind.
+    ends: bool,
     /// The checkpoint signal is among them.
     ours: bool,
 }
 
 fn deliverable(arrival: &Arrival) -> Deliverable {
     let mut set = signal::pending().unwrap_or(0) & !arrival.user.sigmask;
-    let mut found = Deliverable { handled: false, ours: false };
+    let mut found = Deliverable { handled: false, ends: false, ours: false };
     while set != 0 {
         let number = set.trailing_zeros() + 1;
         set &= set - 1;
         // SIG_DFL 0 and SIG_IGN 1 end the process, stop it or do nothing, but the call goes on if it does.
-        match signal::action(number).map_or(0, |action| action.handler) {
+        let action = signal::action(number).unwrap_or_default();
+        match action.handler {
             0 | 1 => {}
             handler if handler == ckpt_entry as *const () as usize => found.ours = true,
             handler if handler == ckpt_stop as *const () as usize => {}
-            _ => found.handled = true,
+            _ => {
+                found.ends = if found.handled { found.ends } else { action.flags & sa::RESTART == 0 };
+                found.handled = true;
+            }
         }
     }
     found
