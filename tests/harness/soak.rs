@@ -107,15 +107,13 @@ impl Subject {
         Self { name, process: Some(process), pairs: 0 }
     }
 
-    /// A random moment, a save, a kill, and a restart with the old ids: what is soaked uses locks and ids of its own.
+    /// A random moment, a save, a kill, and a restart.
     pub fn pair(&mut self, random: &mut Random) {
         let mut process = self.process.take().expect("a running process");
-        // What a save has started belongs to the group of the program: it is to be over before that is killed.
-        process.held = true;
         spin(random.below(3000));
         let image = process.save();
         process.kill();
-        self.process = Some(image.restart_kept(&["--pid=namespace"]));
+        self.process = Some(image.restart());
         self.pairs += 1;
     }
 
