@@ -61,6 +61,8 @@ impl Container {
         process.follow(pid);
         let image = process.save();
         process.kill();
+        // The shell may have said how its command ended.
+        place.write("err", b"");
         image
     }
 
