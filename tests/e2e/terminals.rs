@@ -118,9 +118,19 @@ impl Tmux {
     fn restart(&mut self, image: &Image, size: [u16; 2]) -> Pane {
         let restarter = self.place.artifact(Artifact::Restarter);
         let pane = self.pane(size, &[restarter.to_str().unwrap(), image.path.to_str().unwrap()]);
-        let gone = wait(|| (!maps(pane.pid).contains("/myrestart")).then_some(()));
-        assert!(gone.is_some() && !maps(pane.pid).is_empty(), "{}", self.screen(&pane));
-        pane
+        // The process that was started, or its only child that is not myrestart: some moments are such that a program may need its old id.
+        let is_program = |pid: &i32| {
+            let maps = maps(*pid);
+            !maps.is_empty() && !maps.contains("/myrestart")
+        };
+        let children = format!("/proc/{0}/task/{0}/children", pane.pid);
+        let program = wait(|| {
+            let children = std::fs::read_to_string(&children).unwrap_or_default();
+            let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+            std::iter::once(pane.pid).chain(children).find(is_program)
+        });
+        let program = program.unwrap_or_else(|| panic!("{}", self.screen(&pane)));
+        Pane { program, ..pane }
     }
 
     /// How the user gets an old id.
