@@ -87,14 +87,24 @@ pub fn survives_kept(program: &Program, evidence: u32) {
 #[track_caller]
 pub fn survives_with_new_ids(program: &Program) {
     for user in User::each() {
-        let mut process = Place::new(user).start(program);
+        let place = Place::new(user);
+        let mut process = place.start(program);
         process.ready();
         for _ in 0..3 {
             let image = process.save();
             process.kill();
             process = image.restart_with(&["--pid=new"]);
         }
-        process.passes();
+        process.go();
+        let outcome = process.finish();
+        let said = [outcome.messages.clone(), place.text("restart.err")].concat();
+        let is_warned = said.lines().all(|line| line.starts_with("myrestart: ids are new; "));
+        assert!(
+            outcome.code() == 0 && outcome.output.ends_with(b"PASS\n") && is_warned,
+            "{program:?}: {}: {}{said}",
+            outcome.status,
+            String::from_utf8_lossy(&outcome.output)
+        );
     }
 }
 
