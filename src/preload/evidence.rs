@@ -70,9 +70,9 @@ impl<'a> Collector<'a> {
         self.table.iter().take(self.used).filter(|entry| entry.kind == kind).count() < most
     }
 
-    /// Has the search look for what there is room for. A process with one thread needs none of the locks: each holds a word that has the value of its id.
+    /// Has the search look for what there is room for; tells whether there is anything.
     fn prepare(&mut self, lock: u32) -> bool {
-        self.search.locks = self.snapshot.threads.len() > 1 && self.has_room(lock);
+        self.search.locks = self.has_room(lock);
         self.search.words = self.has_room(evidence_kind::WORD);
         !self.search.is_over()
     }

@@ -15,7 +15,7 @@ fn threads_keep_what_is_their_own_and_go_on() {
 
 #[test]
 fn locks_that_are_held_know_their_owner() {
-    survives_kept(&Program::victim("lock_owners"), evidence_kind::WORD);
+    survives_kept(&Program::victim("lock_owners"), evidence_kind::LOCK);
 }
 
 #[test]
