@@ -183,10 +183,12 @@ fn changed(source: &Path) -> Option<SystemTime> {
     included.filter_map(|name| changed(&source.with_file_name(name))).chain(own).max()
 }
 
-/// Compiles a source as `how` says, and returns the executable, or the one compiled before if nothing of the source has changed.
+/// Compiles a source as `how` says, and returns the executable, or the one compiled before in the same way if nothing of the source has changed.
 #[track_caller]
 fn compile(source: &Path, how: &str) -> PathBuf {
-    let folder = root().join("target/victims");
+    // Each way has a folder of its own, named after it: several tests compile the same source, each in its way.
+    let words: Vec<_> = how.split_whitespace().map(|word| word.replace('/', "%")).collect();
+    let folder = root().join("target/victims").join(words.join("~"));
     fs::create_dir_all(&folder).unwrap();
     let name = source.file_stem().unwrap().to_str().unwrap();
     let done = folder.join(name);
