@@ -54,9 +54,9 @@ fn vdso_does_not_trap_after_restart() {
         let process = image.restart_by(image.traced("trace", "clock_gettime,gettimeofday,time"));
         process.passes();
         let trace = place.text("trace");
-        // The victim makes two calls of its own for each clock, and hundreds through the vdso.
-        assert_eq!(trace.matches("clock_gettime(CLOCK_BOOTTIME").count(), 2, "{trace}");
-        assert!(trace.matches("clock_gettime(").count() < 12, "{trace}");
+        // The victim makes two calls of its own for each clock, and hundreds through the vdso. Two of the others are myrestart's, which compares the clocks.
+        assert_eq!(trace.matches("clock_gettime(CLOCK_BOOTTIME").count(), 4, "{trace}");
+        assert!(trace.matches("clock_gettime(").count() < 16, "{trace}");
         assert!(!trace.contains("gettimeofday("), "{trace}");
     }
 }

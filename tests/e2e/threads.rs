@@ -175,12 +175,17 @@ fn threads_that_proc_does_not_show() {
     assert!(process.finish().status.success());
 }
 
+/// The victim of that name. A thread that changes its user makes the whole process undumpable, which would refuse it before.
+fn differing<const N: usize>(args: [&str; N]) -> Program {
+    Program::victim("thread_differs").args(args).env("CKPT_UNDUMPABLE", "1")
+}
+
 /// A victim one of whose threads has something of its own: the save is refused by the thread's name and these words.
 #[track_caller]
 fn refused(what: &str, users: impl IntoIterator<Item = User>, words: &str) {
     for user in users {
         let place = Place::new(user);
-        let mut process = place.start(&Program::victim("thread_differs").arg(what));
+        let mut process = place.start(&differing([what]));
         process.ready();
         let Err(line) = process.try_save() else { process.fail("saved") };
         let end = format!(" (different) has {words}; save when it has ended, or give all threads the same");
@@ -239,7 +244,7 @@ fn a_thread_that_differs_under_a_seccomp_filter() {
     for (what, words) in kinds {
         for user in User::each().filter(|user| what != "uid" || user.ids().0 == 0) {
             let mut process =
-                Place::new(user).start(&Program::victim("thread_differs").args([what, "filtered"]));
+                Place::new(user).start(&differing([what, "filtered"]));
             process.ready();
             let Err(line) = process.try_save() else { process.fail("saved") };
             assert!(line.contains(&format!(" (different) has {words} of its own; ")), "{line}");

@@ -17,6 +17,7 @@ static void at(int number, int fd)
 
 int main(int argc, char **argv)
 {
+    check(mkdir("a", 0755) == 0 || errno == EEXIST, "mkdir");
     must(chdir("a"));
     at(20, open("written", O_CREAT | O_WRONLY | O_TRUNC, 0644));
     must(write(20, "0123456789\n", 11));
