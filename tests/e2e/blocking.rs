@@ -270,34 +270,43 @@ fn up_for(seconds: &str) -> [String; 5] {
 /// Only root may make a time namespace without a user namespace, which would change more than clocks.
 #[test]
 fn absolute_timeouts_keep_what_was_left_of_them() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let times = [("1728000", None), ("100000", None), ("0", Some("1728000"))];
+    // All files are there before a process is started: one that is forked meanwhile would have a program open for writing that another is about to execute.
+    let places: Vec<_> = WAITS
+        .iter()
+        .flat_map(|wait| times.map(|time| (wait, time)))
+        .map(|(wait, time)| {
+            let place = Place::new(User::Myself);
+            let victim = place.executable(&Program::victim("from_boot"));
+            let library = place.artifact(Artifact::Library);
+            place.artifact(Artifact::Restarter);
+            (place, victim, library, wait, time)
+        })
+        .collect();
     thread::scope(|scope| {
-        for wait in WAITS {
-            for (saved, restarted) in [("1728000", None), ("100000", None), ("0", Some("1728000"))] {
-                scope.spawn(move || {
-                    let place = Place::new(User::Myself);
-                    if !nix::unistd::geteuid().is_root() {
-                        return;
-                    }
-                    let victim = place.executable(&Program::victim("from_boot"));
-                    let library = format!("LD_PRELOAD={}", place.artifact(Artifact::Library).display());
-                    let unshare = Program::tool("unshare").without_preload().args(up_for(saved));
-                    let program = unshare.arg(library).arg(victim).arg(wait);
-                    let mut process = place.start(&program);
-                    process.ready();
-                    thread::sleep(TIMEOUT / 5);
-                    let start = Instant::now();
-                    let image = process.save();
-                    process.kill();
-                    let restart = image.command::<&str>([]);
-                    let mut command = place.command(&tool("unshare"));
-                    command.args(up_for(restarted.unwrap_or("0")));
-                    command.arg(restart.get_program()).args(restart.get_args());
-                    let process = image.restart_by(command);
-                    let down = start.elapsed().as_nanos().to_string();
-                    process.place.write("downtime", down.as_bytes());
-                    process.passes();
-                });
-            }
+        for (place, victim, library, wait, (saved, restarted)) in &places {
+            scope.spawn(move || {
+                let library = format!("LD_PRELOAD={}", library.display());
+                let unshare = Program::tool("unshare").without_preload().args(up_for(saved));
+                let program = unshare.arg(library).arg(victim).arg(*wait);
+                let mut process = place.start(&program);
+                process.ready();
+                thread::sleep(TIMEOUT / 5);
+                let start = Instant::now();
+                let image = process.save();
+                process.kill();
+                let restart = image.command::<&str>([]);
+                let mut command = place.command(&tool("unshare"));
+                command.args(up_for(restarted.unwrap_or("0")));
+                command.arg(restart.get_program()).args(restart.get_args());
+                let process = image.restart_by(command);
+                let down = start.elapsed().as_nanos().to_string();
+                process.place.write("downtime", down.as_bytes());
+                process.passes();
+            });
         }
     });
 }

@@ -36,7 +36,7 @@ impl Container {
             command.args(["/bin/sh", "-c", &script, "sh"]);
         }
         if self.confined {
-            command.arg(place.executable(&Program::victim("confined").without_preload()));
+            command.arg(place.executable(&Program::compiled("confined.c", "gcc -O2").without_preload()));
         }
         // The library is for the program alone.
         command.arg("/usr/bin/env");

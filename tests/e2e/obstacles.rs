@@ -85,7 +85,11 @@ fn a_message_for_a_standard_error_that_cannot_be_opened() {
 #[test]
 fn directory_that_is_gone() {
     for user in User::each() {
-        refused(Place::new(user).start(&Program::victim("save_fails").arg("directory-gone")), "", "was removed");
+        refused(
+            Place::new(user).start(&Program::victim("save_fails").arg("directory-gone")),
+            "",
+            "was removed",
+        );
     }
 }
 

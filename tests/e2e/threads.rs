@@ -243,8 +243,7 @@ fn a_thread_that_differs_under_a_seccomp_filter() {
     ];
     for (what, words) in kinds {
         for user in User::each().filter(|user| what != "uid" || user.ids().0 == 0) {
-            let mut process =
-                Place::new(user).start(&differing([what, "filtered"]));
+            let mut process = Place::new(user).start(&differing([what, "filtered"]));
             process.ready();
             let Err(line) = process.try_save() else { process.fail("saved") };
             assert!(line.contains(&format!(" (different) has {words} of its own; ")), "{line}");
