@@ -59,7 +59,9 @@ fn regions(image: &Image) -> Checked {
                 region_kind::FILE => file < files && !shared,
                 region_kind::SHARED_FILE => file < files && shared,
                 region_kind::OBJECT => {
-                    image.objects().get(file).is_some_and(|object| object.kind < object_kind::SPARE)
+                    // An unknown kind is for the check of the objects to name.
+                    let is_file = object_kind::SPARE..=object_kind::ABSENT;
+                    image.objects().get(file).is_some_and(|object| !is_file.contains(&object.kind))
                 }
                 _ => false,
             },
@@ -335,8 +337,9 @@ fn detail(image: &Image, number: u32, file: &OpenFile) -> Checked {
         file_kind::UNIX_PAIR | file_kind::UNIX_SOCKET | file_kind::TCP | file_kind::UDP => {
             let is_mutual = peer.is_none_or(|peer| peer.peer == number && peer.kind == file_kind::UNIX_PAIR);
             let is_connected = peer.is_none_or(|peer| peer.kind == file_kind::UNIX_SOCKET);
-            let fits = if file.kind == file_kind::UNIX_PAIR { is_mutual } else { is_connected };
-            need(fits, "bad image: peers of sockets")?;
+            let is_pair = file.kind == file_kind::UNIX_PAIR;
+            need(!is_pair || is_mutual, "bad image: ends of a pair of sockets")?;
+            need(is_pair || is_connected, "bad image: peer of a socket that has a name")?;
             let socket = image.detail::<details::Socket>(file);
             blob(image, socket.options, size_of::<SocketOption>(), TABLE)?;
             blob(image, socket.messages, size_of::<u32>(), TABLE)?;

@@ -86,7 +86,13 @@ fn each_wrong_entry_is_named() {
         (|p| p.loads[6].p_offset += 2 * PAGE, "outside of the objects' data"),
         (|p| p.loads[6].p_offset = 1 << 63, "outside of the objects' data"),
         // Objects.
-        (|p| p.objects[0].kind = 5, "unknown kind of an object"),
+        (|p| p.objects[0].kind = 0, "unknown kind of an object"),
+        (|p| p.objects[0].kind = object_kind::ABSENT + 1, "unknown kind of an object"),
+        (|p| p.objects[1].kind = object_kind::ABSENT + 1, "unknown kind of an object"),
+        // What belongs to a file that has a name is never mapped.
+        (|p| p.objects[0].kind = object_kind::SPARE, "kind and file of a region"),
+        (|p| p.objects[0].kind = object_kind::WRITTEN, "kind and file of a region"),
+        (|p| p.objects[0].kind = object_kind::ABSENT, "kind and file of a region"),
         (|p| p.objects[0].size = u64::MAX, "size of an object"),
         (|p| p.objects[0].name.off = u32::MAX, "name of an object"),
         (|p| p.objects[1].first_run = 0, "an object's runs are elsewhere"),
@@ -153,6 +159,8 @@ fn each_wrong_entry_is_named() {
         (|p| p.open_files[2].peer = NONE, "ends of a pipe do not belong together"),
         (|p| p.open_files[6].peer = 6, "ends of a pair of sockets"),
         (|p| p.open_files[6].peer = 5, "ends of a pair of sockets"),
+        (|p| p.open_files[6].kind = file_kind::UNIX_SOCKET, "peer of a socket that has a name"),
+        (|p| p.open_files[6].kind = file_kind::TCP, "peer of a socket that has a name"),
         (|p| p.open_files[0].detail.len = 0, "length of an open file's details"),
         (|p| p.open_files[3].detail.len = 8, "length of an open file's details"),
         (|p| p.change::<details::Pipe>(1, |pipe| pipe.packets.len = 7), "a table of an open file"),
