@@ -1,10 +1,12 @@
 """python3 with a dict of a million, in the language of the victims: see victim.rs."""
+import ctypes
 import os
 import signal
 import sys
 import time
 
 now = time.monotonic_ns
+restarts = ctypes.CDLL(None).ckpt_restarts
 table = {f"key {i}": i * 7 for i in range(int(sys.argv[1]))}
 
 
@@ -30,13 +32,14 @@ for line in sys.stdin:
         os.waitpid(pid, 0)
         answer(took)
     elif line == "stop\n":
+        before = restarts()
         pid = os.getpid()
         sent = now()
         os.kill(pid, signal.SIGUSR2)
-        back = now()
-        if os.getpid() == pid:
+        back, wall = now(), time.time_ns()
+        if restarts() == before:
             answer(0, sent, back)
         else:
-            answer(1, back)
+            answer(1, wall)
     elif line == "sum\n":
         answer(checksum())

@@ -7,7 +7,7 @@ use crate::clock::now;
 use crate::options::Options;
 use crate::place::{Place, built};
 use crate::sample::Sample;
-use crate::target::own_path;
+use crate::target::{self, own_path};
 use crate::ticker::Board;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -155,8 +155,7 @@ impl Tool {
             // The program and the coordinator.
             while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
         } else {
-            kill(pid, Signal::SIGKILL).expect("kill");
-            waitpid(pid, None).expect("waitpid");
+            target::end(pid);
         }
     }
 }

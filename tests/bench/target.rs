@@ -1,11 +1,13 @@
 //! Processes that are saved and restarted, seen from the driver.
 
-use crate::clock::now;
+use crate::clock::{now, wall};
 use crate::place::{Place, built};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
@@ -21,7 +23,7 @@ pub struct Target {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// When it called execve(2).
+    /// When it called execve(2), by [`wall`].
     pub executed: u64,
 }
 
@@ -67,7 +69,7 @@ impl Target {
             command.pre_exec(|| {
                 // A descriptor that this process got from its own parent is none of the target's.
                 nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
-                executed.store(now(), Ordering::Relaxed);
+                executed.store(wall(), Ordering::Relaxed);
                 Ok(())
             });
         }
@@ -76,7 +78,7 @@ impl Target {
         Self { child, input, output, executed: executed.load(Ordering::Relaxed) }
     }
 
-    /// Its process id.
+    /// Its process id; after a restart that is not `--pid=new`, it may be that of the stand-in of `myrestart`, the process's parent.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -133,8 +135,19 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(Pid::from_raw(self.pid() as i32));
+    }
+}
+
+/// Kills a child and waits for it. After a restart it may be the stand-in of `myrestart`: the program and its guard end with it and become children
+/// of this process, where nobody must take them for a writer.
+pub fn end(pid: Pid) {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children: Vec<i32> =
+        children.split_whitespace().map(|id| id.parse().expect("a process id")).collect();
+    let _ = kill(pid, Signal::SIGKILL);
+    for id in std::iter::once(pid).chain(children.into_iter().map(Pid::from_raw)) {
+        let _ = waitpid(id, Some(WaitPidFlag::__WALL));
     }
 }
 

@@ -5,14 +5,14 @@
 //! | command | answer |
 //! | --- | --- |
 //! | `fork` | time of fork(2); the child ends at once |
-//! | `stop` | 0, when the signal was sent, when the next instruction ran; in a restarted process: 1, when it ran |
+//! | `stop` | 0, when the signal was sent, when the next instruction ran; in a restarted process: 1, when it ran, by the wall clock |
 //! | `write N FILE` | time to write N bytes into a new file; `sync N FILE`: fsync(2) included |
 //! | `random N` | time of N writes to random pages |
 //! | `save N` | the same, while the image is written |
 //! | `forked N FILE` | the same, while a forked child writes the memory into a file |
 //! | `sum` | checksum of the memory |
 
-use crate::clock::now;
+use crate::clock::{now, wall};
 use crate::limits::write_file;
 use crate::memory::Memory;
 use nix::sys::signal::{Signal, kill};
@@ -82,13 +82,23 @@ fn exit_at_once() -> ! {
 
 fn stop(memory: &Memory) {
     memory.touch();
-    let pid = getpid();
+    let (pid, before) = (getpid(), restarts());
     let sent = now();
     // The signal is taken before kill(2) returns: there is no other thread.
     let result = kill(pid, Signal::SIGUSR2);
-    let back = now();
+    let (back, time) = (now(), wall());
     result.expect("kill");
-    if getpid() == pid { answer(&[0, sent, back]) } else { answer(&[1, back]) }
+    if restarts() == before { answer(&[0, sent, back]) } else { answer(&[1, time]) }
+}
+
+/// How often libckpt says that this process has been restarted: its id may be the one that it had at the save.
+fn restarts() -> u32 {
+    // SAFETY: the name ends with a NUL.
+    let function = unsafe { nix::libc::dlsym(nix::libc::RTLD_DEFAULT, c"ckpt_restarts".as_ptr()) };
+    assert!(!function.is_null(), "libckpt.so is not loaded");
+    // SAFETY: the type that include/ckpt.h declares.
+    let function: extern "C" fn() -> u32 = unsafe { std::mem::transmute(function) };
+    function()
 }
 
 fn written(memory: &Memory, len: &str, file: &str, sync: bool) -> u64 {
