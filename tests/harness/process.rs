@@ -328,29 +328,65 @@ impl Process {
         }
         let said = self.place.read("err").len();
         self.send(self.signal);
+        let answer = |this: &Self| {
+            let now = identity(&name);
+            if now.is_some() && now != before {
+                return Some(Ok(()));
+            }
+            let messages = this.place.read("err");
+            let news = String::from_utf8_lossy(messages.get(said..).unwrap_or_default()).into_owned();
+            let line = news.lines().find(|line| line.starts_with("ckpt: ") && news.ends_with('\n'))?;
+            Some(Err(line.to_owned()))
+        };
         if self.held {
-            self.until("the handler's return", |this| {
-                let bit = 1 << (this.signal - 1);
-                this.mask("ShdPnd").is_some_and(|pending| pending & bit == 0) && !this.blocks_all()
-            });
-            self.send(libc::SIGSTOP);
+            self.hold(|this| answer(this).is_some());
         }
         let mut result = None;
         self.until("an image or a refusal", |this| {
-            let now = identity(&name);
-            if now.is_some() && now != before {
-                result = Some(Ok(()));
-            } else {
-                let messages = this.place.read("err");
-                let news = String::from_utf8_lossy(messages.get(said..).unwrap_or_default()).into_owned();
-                result = news
-                    .lines()
-                    .find(|l| l.starts_with("ckpt: ") && news.ends_with('\n'))
-                    .map(|l| Err(l.to_owned()));
-            }
+            result = answer(this);
             result.is_some()
         });
         result.unwrap().map(|()| self.image_of_save())
+    }
+
+    /// Stops it when no thread is in a save. The kernel takes a signal from the pending ones before it blocks those of the action's mask, so that a thread
+    /// may be about to enter the handler and not show it. A thread that has stopped shows it, and what stops in a save continues at once: a thread that
+    /// waits for the helper of a save does not stop, and the helper waits for those that do. A parent like tmux continues a child that stops, which then may
+    /// never be seen at rest: the answer to the save will do.
+    #[track_caller]
+    fn hold(&mut self, is_answered: impl Fn(&Self) -> bool) {
+        loop {
+            self.until("the handler's return", |this| !this.is_asked() && !this.is_in_save());
+            self.send(libc::SIGSTOP);
+            self.until("the stop", |this| {
+                let states = this.of_threads("State");
+                let at_rest = states.iter().all(|state| state.starts_with(['T', 'Z', 'X']));
+                !states.is_empty() && at_rest || this.is_in_save() || is_answered(this)
+            });
+            if !self.is_in_save() {
+                return;
+            }
+            self.send(libc::SIGCONT);
+        }
+    }
+
+    /// Whether one of its threads handles the signal that asks for a save, or stands still for it: any thread may take that signal. A libc never blocks
+    /// signal 33 for longer than it starts a thread.
+    fn is_in_save(&self) -> bool {
+        let masks = self.of_threads("SigBlk");
+        masks.iter().any(|mask| u64::from_str_radix(mask, 16) == Ok(ALL_SIGNALS))
+    }
+
+    /// The line of `/proc/PID/task/TID/status` that begins with `name`, without it, of each thread.
+    fn of_threads(&self, name: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        texts
+            .filter_map(|text| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+                Some(line.trim().to_owned())
+            })
+            .collect()
     }
 
     /// Asks for a save that must be refused; returns the line that says so.
