@@ -57,7 +57,7 @@ pub fn describe(table: &mut Table<'_>, number: u32, stat: &Stat, file: &mut Open
     if let Path::Same = path {
         file.kind = if is_directory { file_kind::DIRECTORY } else { file_kind::REGULAR };
         return match may_open(table, file, stat) {
-            Err(_) if is_output(number, file) && !is_directory => {
+            Err(kind) if kind.what == NOT_AGAIN.what && is_output(number, file) && !is_directory => {
                 file.kind = file_kind::STANDARD;
                 Ok(())
             }
@@ -171,6 +171,12 @@ fn look(table: &Table<'_>, number: u32, file: &OpenFile, stat: &Stat) -> Path {
     }
 }
 
+/// What only somebody else may open, as the one that has started the process.
+const NOT_AGAIN: Kind = Kind {
+    what: "a file that may not be opened again",
+    advice: "close it before the save, or give its user the permission",
+};
+
 /// Whether the restarter will be allowed to open a file again, which was opened before its permissions or those of the process changed. Its
 /// owner can give himself the permission for that moment.
 pub fn may_open(table: &Table<'_>, file: &OpenFile, stat: &Stat) -> Result<(), Kind> {
@@ -190,10 +196,7 @@ pub fn may_open(table: &Table<'_>, file: &OpenFile, stat: &Stat) -> Result<(), K
     }
     match access(table.scratch.c_str(file.path), wanted) {
         Err(Errno::EPERM) => Err(refused("a file that was opened for writing before it was made immutable")),
-        Err(Errno::EACCES) if stat.uid != process::effective_uid() => Err(Kind {
-            what: "a file that may not be opened again",
-            advice: "close it before the save, or give its user the permission",
-        }),
+        Err(Errno::EACCES) if stat.uid != process::effective_uid() => Err(NOT_AGAIN),
         Err(Errno::EROFS) => {
             Err(refused("a file that was opened for writing before its file system became read-only"))
         }
